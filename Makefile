@@ -1,0 +1,44 @@
+# Everything runs in .venv, which the first target that needs it makes.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv lint test test-long demo bench clean
+
+help:  ## this list
+	@echo "make targets of nativelib:"
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+venv: $(STAMP)  ## make .venv: the project, editable, and everything that tests and linters need
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "nativelib needs Python 3.11 or newer; say which: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --retries 2 --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install -q --disable-pip-version-check --retries 2 --editable . --group dev
+	touch $@
+
+lint: $(STAMP)  ## ruff, mypy, import directions
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint  ## lint, then every test that is not long
+	$(BIN)/python -m pytest -q -m "not long" -n 2
+
+test-long: $(STAMP)  ## the long tests
+	$(BIN)/python -m pytest -q -m long -n 2
+
+demo: $(STAMP)  ## OpenBLAS and OpenMP as wheels, and a consumer that uses them
+	$(BIN)/python examples/openblas/demo.py
+
+bench: $(STAMP)  ## speed, as ratios against unzip and auditwheel
+	$(BIN)/python benchmarks/run.py
+
+clean:  ## remove .venv and everything that was made
+	rm -rf $(VENV) build dist wheelhouse .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

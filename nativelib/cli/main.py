@@ -1,0 +1,61 @@
+"""``nativelib``: the parser and the way out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from nativelib import __version__
+from nativelib.cli import build, repair
+from nativelib.cli.terminal import Terminal
+from nativelib.errors import NativelibError
+from nativelib.findings import Code, error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_DESCRIPTION = "Native libraries shared between Python wheels: build library wheels, repair the wheels that use them."
+
+_EPILOG = """\
+exit codes:
+  0  done
+  1  it cannot be done, or does not comply: the findings say why, and nothing was written
+  2  wrong usage
+
+'nativelib COMMAND --help' describes a command with examples.
+"""
+
+
+def main_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="nativelib", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("-V", "--version", action="version", version=f"nativelib {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (build, repair):
+        module.add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code; 2 leaves through :class:`SystemExit`, as argparse does."""
+    args = main_parser().parse_args(arguments)
+    terminal = Terminal(json=args.json, quiet=args.quiet, environ=os.environ)
+    try:
+        return int(args.run(args, terminal))
+    except NativelibError as problem:
+        terminal.failure(problem.findings)
+        return problem.exit_code
+    except KeyboardInterrupt:
+        terminal.say("interrupted; nothing half-written was left")
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone; Python would complain once more while it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError:
+        terminal.failure([error(Code.INTERNAL, "nativelib", "the machine ran out of memory")])
+        return 1

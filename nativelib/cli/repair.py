@@ -1,0 +1,269 @@
+"""``nativelib repair``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packaging.utils import canonicalize_name
+
+from nativelib.cli.common import (
+    Formatter,
+    add_output_options,
+    add_provider_options,
+    directory,
+    key_value,
+    level,
+)
+from nativelib.cli.text import describe, save_text
+from nativelib.errors import PlanError
+from nativelib.findings import Code
+from nativelib.pipeline import RepairRequest, plan_to_json, repair_wheels
+from nativelib.plan.options import RepairOptions
+from nativelib.plan.requirement import MARKER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nativelib.cli.terminal import Terminal
+    from nativelib.pipeline import RepairResult
+
+_DESCRIPTION = """\
+Repair wheels: take the libraries that providers have from them, copy in what no provider
+and no platform policy has, and write correct wheels under the best platform tag.
+
+The input is never changed; the output appears whole or not at all; the same input gives
+the same bytes, and repairing the result again changes nothing.
+"""
+
+_EPILOG = """\
+examples:
+  nativelib repair --provided-by openblas-lib dist/numpy_like-1.0-cp311-cp311-linux_x86_64.whl
+  nativelib repair --provided-by dist/openmp_lib-12.2.0-py3-none-manylinux_2_34_x86_64.whl dist/*.whl
+  nativelib repair --provided-by openblas-lib --dry-run dist/numpy_like-*.whl
+  nativelib repair --exclude 'libcuda.so.*' --plat manylinux_2_28_x86_64 dist/*.whl
+
+environment:
+  NATIVELIB_PLAT, NATIVELIB_ZIP_COMPRESSION_LEVEL   defaults of --plat and -z (the AUDITWHEEL_ names count too)
+  NATIVELIB_LD_LIBRARY_PATH, LD_LIBRARY_PATH        directories that are searched for libraries
+  SOURCE_DATE_EPOCH                                 date of changed members, instead of 1980-01-01
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "repair", help="repair consumer wheels", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=Formatter
+    )
+    parser.add_argument("wheels", nargs="+", type=Path, metavar="WHEEL", help="wheels to repair")
+    parser.add_argument(
+        "-w",
+        "--wheel-dir",
+        type=directory,
+        default=Path("wheelhouse"),
+        metavar="DIR",
+        help="where results go; made if needed (default: %(default)s)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
+    parser.add_argument("--plan-out", type=Path, metavar="FILE", help="save the plan of one wheel as JSON")
+    providers = parser.add_argument_group("providers")
+    add_provider_options(providers)
+    _add_provider_details(providers)
+    _add_library_options(parser.add_argument_group("other libraries"))
+    _add_tag_options(parser.add_argument_group("tags and bytes"))
+    add_output_options(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_provider_details(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--import-provider",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="import this foreign provider's package instead of opening its libraries (for packages such as torch)",
+    )
+    group.add_argument(
+        "--replace",
+        action="append",
+        default=[],
+        metavar="SONAME",
+        help="let the provider's library replace the wheel's own file of that soname",
+    )
+    group.add_argument(
+        "--pin",
+        default="auto",
+        metavar="HOW",
+        help="version in the requirement: auto, exact, minimum, compatible, or a specifier (default: %(default)s)",
+    )
+    group.add_argument(
+        "--marker", default=MARKER, metavar="M", help="environment marker of the requirement (default: %(default)s)"
+    )
+    group.add_argument(
+        "--require-abi",
+        action="append",
+        default=[],
+        type=key_value,
+        metavar="KEY=VALUE",
+        help="refuse a provider that declares something else, as in blas-int=32",
+    )
+    group.add_argument(
+        "--no-run-path", action="store_true", help="add no run path to the provider's libraries, as the hook loads them"
+    )
+
+
+def _add_library_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="leave libraries to the system whose soname or path matches, as drivers are",
+    )
+    group.add_argument("--no-graft", action="store_true", help="refuse what would have to be copied into the wheel")
+    group.add_argument(
+        "--ldpaths", metavar="DIRS", help="directories, joined by colons, that replace the system's search path"
+    )
+    group.add_argument(
+        "-L",
+        "--lib-sdir",
+        default=".libs",
+        metavar="SUFFIX",
+        help="suffix of the directory for copied libraries (default: %(default)s)",
+    )
+    group.add_argument("--strip", action="store_true", help="strip symbols from copied and edited files")
+
+
+def _add_tag_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--plat",
+        metavar="TAG",
+        help="platform tag that the result must deserve, or auto for the best one (default: auto)",
+    )
+    group.add_argument("--only-plat", action="store_true", help="do not add a better tag than --plat")
+    group.add_argument("--no-update-tags", action="store_true", help="keep the tags that the wheel has")
+    group.add_argument(
+        "--disable-isa-ext-check",
+        action="store_true",
+        help="accept instructions beyond the baseline (x86-64-v2 and up)",
+    )
+    group.add_argument("--strict", action="store_true", help="make warnings errors")
+    group.add_argument(
+        "-z",
+        "--zip-compression-level",
+        type=level,
+        metavar="N",
+        help="deflate level of what is new or changed, 0 to 9 (default: 6)",
+    )
+
+
+def request_of(args: argparse.Namespace, terminal: Terminal) -> RepairRequest:
+    """Return what the parsed arguments ask for; environment variables fill in what was not said."""
+    env = terminal.environ
+    plat = args.plat or env.get("NATIVELIB_PLAT") or env.get("AUDITWHEEL_PLAT") or "auto"
+    options = RepairOptions(
+        excludes=tuple(args.exclude),
+        replace=frozenset(args.replace),
+        plat=plat,
+        only_plat=args.only_plat,
+        update_tags=not args.no_update_tags,
+        lib_sdir=args.lib_sdir,
+        strip=args.strip,
+        pin=args.pin,
+        marker=args.marker,
+        run_path=not args.no_run_path,
+        graft=not args.no_graft,
+        require_abi=dict(args.require_abi),
+        ignore_isa=args.disable_isa_ext_check,
+        strict=args.strict,
+        level=_level(args.zip_compression_level, env),
+    )
+    return RepairRequest(
+        wheels=tuple(args.wheels),
+        provided_by=tuple(args.provided_by),
+        import_providers=frozenset(str(canonicalize_name(name)) for name in args.import_provider),
+        options=options,
+        wheel_dir=args.wheel_dir,
+        python=args.python,
+        ldpaths=args.ldpaths,
+        environ=env,
+        dry_run=args.dry_run,
+    )
+
+
+def _level(chosen: int | None, env: Mapping[str, str]) -> int:
+    for name in ("NATIVELIB_ZIP_COMPRESSION_LEVEL", "AUDITWHEEL_ZIP_COMPRESSION_LEVEL"):
+        if chosen is None and env.get(name):
+            try:
+                chosen = level(env[name])
+            except argparse.ArgumentTypeError as cause:
+                raise PlanError.of(Code.BAD_SPEC, name, str(cause)) from cause
+    return 6 if chosen is None else chosen
+
+
+def run(args: argparse.Namespace, terminal: Terminal) -> int:
+    """Carry out the command and return its exit code."""
+    with terminal.progress() as report:
+        results = repair_wheels(request_of(args, terminal), report=report)
+    if args.plan_out is not None:
+        _save_plans(args.plan_out, results)
+    for result in results:
+        terminal.findings(result.findings)
+        _print(result, terminal, plan_wanted=args.dry_run)
+    terminal.document({"schema": 1, "wheels": [to_json(result, plan_wanted=args.dry_run) for result in results]})
+    return 1 if any(result.failed for result in results) else 0
+
+
+def _save_plans(path: Path, results: Sequence[RepairResult]) -> None:
+    plans = [plan_to_json(result.plan) for result in results if result.plan is not None]
+    if plans:
+        save_text(path, json.dumps(plans[0] if len(plans) == 1 else plans, indent=2) + "\n")
+
+
+def _print(result: RepairResult, terminal: Terminal, *, plan_wanted: bool) -> None:
+    plan = result.plan
+    if plan is None:
+        terminal.say(f"{result.input}: nothing was written")
+        return
+    summary = plan.summary
+    terminal.result(str(result.output or f"{plan.output} (not written)"), style="bold")
+    rows = [("tags", ", ".join(summary.tags))]
+    rows += [("requires", value) for value in summary.requires]
+    rows += [("provided", f"{item.soname} by {item.provider}, needed as {item.written}") for item in summary.provided]
+    rows += [("grafted", f"{item.source} as {item.path}") for item in summary.grafted]
+    rows += [("removed", member) for member in summary.removed]
+    rows += [("hook", member) for member in summary.hooks]
+    if plan_wanted:
+        rows += [(action.kind, describe(action)) for action in plan.actions]
+    for key, value in rows:
+        terminal.result(f"  {key:<9} {value}")
+
+
+def to_json(result: RepairResult, *, plan_wanted: bool = False) -> dict[str, Any]:
+    """Return the JSON object of one wheel (schema 1)."""
+    summary = result.plan.summary if result.plan is not None else None
+    out: dict[str, Any] = {
+        "input": str(result.input.absolute()),
+        "output": str(result.output) if result.output is not None else None,
+        "tags": list(summary.tags) if summary else [],
+        "requires": list(summary.requires) if summary else [],
+        "provided": [
+            {"soname": item.soname, "provider": item.provider, "as": item.written} for item in summary.provided
+        ]
+        if summary
+        else [],
+        "grafted": [{"soname": item.soname, "path": item.path, "from": item.source} for item in summary.grafted]
+        if summary
+        else [],
+        "removed": list(summary.removed) if summary else [],
+        "hooks": list(summary.hooks) if summary else [],
+        "findings": [finding.to_json() for finding in result.findings],
+    }
+    if result.receipt is not None:
+        out["receipt"] = asdict(result.receipt)
+    if plan_wanted and result.plan is not None:
+        out["plan"] = plan_to_json(result.plan)
+    return out

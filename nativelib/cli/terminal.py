@@ -1,0 +1,81 @@
+"""What a command prints: results on stdout, everything else on stderr; colour and progress on a terminal only."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from nativelib.findings import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from rich.console import Console
+
+    from nativelib.findings import Finding
+
+_STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
+
+
+class Terminal:
+    """The two streams of one run of a command."""
+
+    def __init__(self, *, json: bool, quiet: bool, environ: Mapping[str, str]) -> None:
+        """*json* replaces what people read on stdout; *quiet* leaves errors only."""
+        self.json = json
+        self.quiet = quiet
+        self.environ = environ
+        self._consoles: dict[str, Console] = {}
+
+    def _console(self, stream: str) -> Console:
+        if stream not in self._consoles:
+            from rich.console import Console
+
+            self._consoles[stream] = Console(
+                file=getattr(sys, stream), highlight=False, soft_wrap=True, emoji=False, markup=False
+            )
+        return self._consoles[stream]
+
+    def result(self, text: str = "", style: str | None = None) -> None:
+        """Print a line of the result."""
+        if not self.json and not self.quiet:
+            self._console("stdout").print(text, style=style)
+
+    def say(self, text: str) -> None:
+        """Print a line that is not part of the result."""
+        if not self.quiet:
+            self._console("stderr").print(text)
+
+    def document(self, value: Mapping[str, Any]) -> None:
+        """Print the JSON document of the command."""
+        if self.json:
+            sys.stdout.write(json_format.dumps(value, indent=2) + "\n")
+
+    def findings(self, findings: Iterable[Finding]) -> None:
+        """Print findings, errors first and each once."""
+        order = [Severity.ERROR, Severity.WARNING, Severity.NOTE]
+        for finding in sorted(dict.fromkeys(findings), key=lambda item: order.index(item.severity)):
+            if self.quiet and finding.severity is not Severity.ERROR:
+                continue
+            console = self._console("stderr")
+            console.print(f"{finding.severity.value} {finding.code.value}", style=_STYLE[finding.severity], end=" ")
+            console.print(f"{finding.where}: {finding.message}")
+            if finding.remedy:
+                console.print(f"      {finding.remedy}", style="dim")
+
+    def failure(self, findings: Iterable[Finding]) -> None:
+        """Print the findings of a command that could not run, in JSON as well."""
+        findings = tuple(findings)
+        self.findings(findings)
+        self.document({"schema": 1, "findings": [finding.to_json() for finding in findings]})
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[str], None]]:
+        """Show on a terminal what is being done; elsewhere nothing."""
+        if self.json or self.quiet or not sys.stderr.isatty():
+            yield lambda _text: None
+            return
+        with self._console("stderr").status("") as status:
+            yield status.update

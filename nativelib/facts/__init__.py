@@ -1,0 +1,1 @@
+"""What is known: frozen values and the arithmetic on them. No I/O."""

@@ -1,0 +1,25 @@
+"""What the search path gave: libraries that are not in the wheel. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nativelib.facts.elf import ElfFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What the search path gave so far."""
+
+    paths: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
+    """(requester, soname) to the real path found, or ``None`` after a vain search."""
+    files: Mapping[str, ElfFacts] = field(default_factory=dict)
+    """Facts of each file found."""
+    searched: tuple[str, ...] = ()
+    """Directories of the search path, in order."""
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    """Soname to the reason why a file of that name was passed over."""

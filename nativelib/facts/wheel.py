@@ -1,0 +1,172 @@
+"""What is known about one wheel file. No I/O."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name, parse_wheel_filename
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nativelib.facts.elf import ElfFacts
+    from nativelib.findings import Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelName:
+    """The parts of a wheel's file name (binary distribution format, PEP 427), as they are written."""
+
+    distribution: str
+    version: str
+    build: str = ""
+    pythons: tuple[str, ...]
+    abis: tuple[str, ...]
+    platforms: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, filename: str) -> WheelName:
+        """Return the parts of *filename*.
+
+        Raises ``packaging.utils.InvalidWheelFilename`` if it is not a wheel's name.
+        """
+        parse_wheel_filename(filename)
+        *head, pythons, abis, platforms = filename[: -len(".whl")].split("-")
+        return cls(
+            distribution=head[0],
+            version=head[1],
+            build=head[2] if len(head) == 3 else "",
+            pythons=tuple(pythons.split(".")),
+            abis=tuple(abis.split(".")),
+            platforms=tuple(platforms.split(".")),
+        )
+
+    def __str__(self) -> str:
+        """Return the file name."""
+        head = [self.distribution, self.version] + ([self.build] if self.build else [])
+        tags = [".".join(self.pythons), ".".join(self.abis), ".".join(self.platforms)]
+        return "-".join(head + tags) + ".whl"
+
+    @property
+    def normalized(self) -> str:
+        """The normalised distribution name (PEP 503)."""
+        return str(canonicalize_name(self.distribution))
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The expanded tags, as ``WHEEL`` lists them: platforms vary fastest."""
+        return tuple(f"{p}-{a}-{f}" for p in self.pythons for a in self.abis for f in self.platforms)
+
+    def with_platforms(self, platforms: tuple[str, ...]) -> WheelName:
+        """Return the same name with other platform tags."""
+        return replace(self, platforms=platforms)
+
+
+class Scheme(StrEnum):
+    """Where an installer puts a member. ``platlib`` and ``purelib`` are one place for run paths: ``SITE``."""
+
+    SITE = "site"
+    DATA = "data"
+    SCRIPTS = "scripts"
+    HEADERS = "headers"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where a member is after installation: a scheme and a path relative to its root."""
+
+    scheme: Scheme
+    path: str
+
+    @property
+    def directory(self) -> str:
+        """The directory of the file, relative to the scheme's root; empty for the root itself."""
+        return posixpath.dirname(self.path)
+
+
+_SCHEMES = {
+    "platlib": Scheme.SITE,
+    "purelib": Scheme.SITE,
+    "data": Scheme.DATA,
+    "scripts": Scheme.SCRIPTS,
+    "headers": Scheme.HEADERS,
+}
+
+
+def place_of(member: str) -> Place:
+    """Return where *member* will be after installation (PEP 427, the .data directory)."""
+    first, _, rest = member.partition("/")
+    if first.endswith(".data") and rest:
+        scheme, _, path = rest.partition("/")
+        if scheme in _SCHEMES and path:
+            return Place(_SCHEMES[scheme], path)
+    return Place(Scheme.SITE, member)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One file in the archive. Directory entries are not members."""
+
+    name: str
+    """Path in the archive, with ``/``."""
+    size: int
+    """Bytes, uncompressed."""
+    compressed_size: int
+    """Bytes in the archive."""
+    crc: int
+    """CRC-32 of the content."""
+    method: int
+    """0 stored, 8 deflated."""
+    mode: int
+    """Permission bits (``0o644``), without file type."""
+    date_time: tuple[int, int, int, int, int, int]
+    """Time stamp as the archive has it."""
+    header_offset: int
+    """Offset of the local header in the archive."""
+    sha256: str
+    """SHA-256 of the content, as hex."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelFacts:
+    """Everything that nativelib wants to know about one wheel."""
+
+    path: str
+    """Absolute path of the file."""
+    sha256: str
+    """SHA-256 of the file, as hex."""
+    name: WheelName
+    """Its file name."""
+    members: tuple[Member, ...]
+    """Members in archive order, ``RECORD`` included."""
+    normal: bool
+    """Whether the archive has the order and form that nativelib writes, so that a repair need not normalise it."""
+    dist_info: str
+    """Name of the ``.dist-info`` directory, without a slash."""
+    metadata: str
+    """Text of ``METADATA``."""
+    wheel: str
+    """Text of ``WHEEL``."""
+    elf: Mapping[str, ElfFacts]
+    """Facts of each ELF member."""
+    texts: Mapping[str, bytes] = field(default_factory=dict)
+    """Content of small members that plans edit or read: ``__init__.py``, ``_distributor_init.py``, files of dist-info."""
+    findings: tuple[Finding, ...] = ()
+    """What reading found and lived with: an unreadable ELF file that nothing may need, for example."""
+
+    @property
+    def filename(self) -> str:
+        """The file name as a string."""
+        return str(self.name)
+
+    @property
+    def data_dir(self) -> str:
+        """Name of the ``.data`` directory, whether there is one or not."""
+        return f"{self.dist_info.removesuffix('.dist-info')}.data"
+
+    def member(self, name: str) -> Member | None:
+        """Return the member called *name*, or ``None``."""
+        return next((m for m in self.members if m.name == name), None)

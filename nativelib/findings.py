@@ -1,0 +1,118 @@
+"""Findings: what nativelib has to say about an input, as values with stable codes.
+
+A finding never carries behaviour. Its code is API: users silence, count and search for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Severity(StrEnum):
+    """How bad it is. An error keeps a wheel from being written."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+class Code(StrEnum):
+    """Stable codes. The hundreds digit is the room that speaks: 1 reading, 2 needs, 3 proof, 4 metadata, 5 hook, 6 policy, 7 spec."""
+
+    NOT_FOUND = "NL101"
+    NOT_A_WHEEL = "NL102"
+    UNSAFE_MEMBER = "NL103"
+    BAD_RECORD = "NL104"
+    BAD_ELF = "NL105"
+    BAD_METADATA = "NL106"
+    NOT_A_PROVIDER = "NL107"
+    WRITE_FAILED = "NL108"
+    TOOL_FAILED = "NL109"
+    PURE_WHEEL = "NL110"
+
+    MISSING_LIBRARY = "NL201"
+    UNUSED_PROVIDER = "NL202"
+    UNUSED_EXCLUDE = "NL203"
+    AMBIGUOUS_PROVIDER = "NL204"
+    WRONG_ARCHITECTURE = "NL205"
+    WRONG_LIBC = "NL206"
+    RUN_PATH_DROPPED = "NL207"
+    CROSS_SCHEME = "NL208"
+    GRAFT_REFUSED = "NL209"
+    MIXED_MACHINES = "NL210"
+
+    MISSING_SYMBOL = "NL301"
+    UNPROVEN = "NL302"
+    ABI_CLASH = "NL303"
+    ABI_UNKNOWN = "NL304"
+    EXPORT_COLLISION = "NL305"
+
+    REQUIREMENT_CLASH = "NL401"
+    PROVIDER_NEWER_TAG = "NL402"
+    STATIC_DEPENDENCIES = "NL403"
+
+    HOOK_REFUSED = "NL501"
+    NO_HOOK_POSSIBLE = "NL502"
+    MUSL_FOREIGN = "NL503"
+
+    POLICY_NOT_MET = "NL601"
+    NO_POLICY = "NL602"
+
+    BAD_SPEC = "NL701"
+    NO_LIBRARY = "NL702"
+    DUPLICATE_SONAME = "NL703"
+    NO_LICENCE = "NL704"
+    ESCAPING_LINK = "NL705"
+    NOT_RELOCATABLE = "NL706"
+    SKIPPED_FILE = "NL707"
+    BUILD_SCRIPT_FAILED = "NL708"
+
+    INTERNAL = "NL901"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that the user should know."""
+
+    code: Code
+    """Stable code."""
+    severity: Severity
+    """Error, warning or note."""
+    where: str
+    """The file, member or key that it is about."""
+    message: str
+    """One or more sentences, without the remedy."""
+    remedy: str = ""
+    """What the user can do about it; may be empty."""
+    symbols: tuple[str, ...] = ()
+    """For missing or unproven symbols: every one, as ``name@version`` or ``name``."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object of the documented schema."""
+        out: dict[str, Any] = {
+            "code": self.code.value,
+            "severity": self.severity.value,
+            "where": self.where,
+            "message": self.message,
+            "remedy": self.remedy,
+        }
+        if self.symbols:
+            out["symbols"] = list(self.symbols)
+        return out
+
+
+def error(code: Code, where: str, message: str, remedy: str = "", symbols: tuple[str, ...] = ()) -> Finding:
+    """Return a finding of severity error."""
+    return Finding(code=code, severity=Severity.ERROR, where=where, message=message, remedy=remedy, symbols=symbols)
+
+
+def warning(code: Code, where: str, message: str, remedy: str = "", symbols: tuple[str, ...] = ()) -> Finding:
+    """Return a finding of severity warning."""
+    return Finding(code=code, severity=Severity.WARNING, where=where, message=message, remedy=remedy, symbols=symbols)
+
+
+def note(code: Code, where: str, message: str, remedy: str = "") -> Finding:
+    """Return a finding of severity note."""
+    return Finding(code=code, severity=Severity.NOTE, where=where, message=message, remedy=remedy)

@@ -1,0 +1,211 @@
+"""``build``: read the spec and the prefix; plan; write; read back."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+from nativelib import __version__
+from nativelib.errors import NativelibError, PlanError, ReadError
+from nativelib.facts.elf import Libc
+from nativelib.facts.manifest import MANIFEST, parse_manifest
+from nativelib.facts.spec import is_path, with_version
+from nativelib.findings import Code, error
+from nativelib.pipeline.answers import answer_all, gather_evidence
+from nativelib.pipeline.finish import finish
+from nativelib.plan.library import LibraryInput, plan_library
+from nativelib.plan.needs import Ground, unused_providers
+from nativelib.plan.options import RepairOptions
+from nativelib.plan.platform import architecture_of_files, check_provider, libc_of
+from nativelib.policy.judge import policy_libraries
+from nativelib.read.command import read_built_version, run_build_script
+from nativelib.read.prefix import find_prefix, scan_prefix
+from nativelib.read.project_files import project_licenses
+from nativelib.read.provider import read_provider
+from nativelib.read.search import search_path
+from nativelib.read.spec import read_spec
+from nativelib.read.wheel import read_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from nativelib.facts.manifest import Manifest
+    from nativelib.facts.provider import Provider
+    from nativelib.facts.spec import Project, Spec
+    from nativelib.findings import Finding
+    from nativelib.plan.values import Plan, Receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """What library wheel is to be built, and from what."""
+
+    directory: Path = Path()
+    """Directory of the ``pyproject.toml``."""
+    prefix: Path | None = None
+    provided_by: tuple[str, ...] = ()
+    """Library wheels beside those that the spec names."""
+    since: Path | None = None
+    """Wheel or manifest of an earlier release."""
+    wheel_dir: Path = Path("dist")
+    options: RepairOptions = field(default_factory=RepairOptions)
+    python: str | None = None
+    ldpaths: str | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """The library wheel that was built."""
+
+    plan: Plan
+    wheel: Path | None
+    """``None`` after a dry run."""
+    receipt: Receipt | None
+    libraries: tuple[tuple[str, str, str], ...]
+    """(member, soname, original soname) of each library offered."""
+    private: tuple[str, ...]
+    """Members that were grafted."""
+    findings: tuple[Finding, ...]
+
+
+def build_library_wheel(request: BuildRequest, *, report: Callable[[str], None] = lambda _text: None) -> BuildResult:
+    """Build the library wheel that *request* describes.
+
+    *report* is told in a few words what is being done. Raises NativelibError with every reason at once; nothing is written
+    then.
+    """
+    project, spec, _ = read_spec(request.directory)
+    with _prefix(request, project, spec, report) as (root, project):
+        report(f"reading {root}")
+        given, manifest_options = _gather(request, project, spec, root)
+        plan = plan_library(given, manifest_options)
+        receipt = None
+        if not request.dry_run:
+            report(f"writing {plan.output}")
+            sources = {library.source: library.elf for library in given.prefix.libraries}
+            sources |= {p.source: p.elf for p in given.prefix.programs if p.elf is not None}
+            receipt = finish(plan, None, {**given.outside.files, **sources}, request.wheel_dir, request.environ)
+    document = next(a.document for a in plan.actions if a.kind == "describe")
+    return BuildResult(
+        plan=plan,
+        wheel=Path(receipt.output) if receipt is not None else None,
+        receipt=receipt,
+        libraries=tuple((item["file"], item["soname"], item["original_soname"]) for item in document["libraries"]),
+        private=tuple(item["file"] for item in document["private"]),
+        findings=plan.findings,
+    )
+
+
+@contextmanager
+def _prefix(
+    request: BuildRequest, project: Project, spec: Spec, report: Callable[[str], None]
+) -> Iterator[tuple[Path, Project]]:
+    """Give the prefix, filled by the build script where there is one, and the project with its version known."""
+    root = find_prefix(request.directory, spec, request.prefix)
+    if root is not None:
+        yield root, with_version(project, spec, read_built_version(root))
+        return
+    with tempfile.TemporaryDirectory(prefix="nativelib-") as scratch:
+        root = Path(scratch) / "prefix"
+        report(f"running {spec.build_script}")
+        run_build_script(
+            request.directory / (spec.build_script or ""),
+            request.directory,
+            prefix=root,
+            jobs=os.cpu_count() or 1,
+            environ=request.environ,
+        )
+        yield root, with_version(project, spec, read_built_version(root))
+
+
+def _gather(request: BuildRequest, project: Project, spec: Spec, root: Path) -> tuple[LibraryInput, RepairOptions]:
+    prefix = scan_prefix(root, spec, license_files=project.license_files)
+    own = project_licenses(request.directory, project.license_files)
+    prefix = replace(prefix, licenses=(*own, *prefix.licenses))
+    providers = _providers(request, spec)
+    files = {library.source: library.elf for library in prefix.libraries}
+    architecture = architecture_of_files(files)
+    libc = libc_of(files, (), providers) or Libc.GLIBC
+    programs = {p.source: p.elf for p in prefix.programs if p.elf is not None and p.elf.dynamic}
+    ground = Ground(
+        files={**files, **programs},
+        inside={library.soname: (library.source,) for library in prefix.libraries},
+        providers=providers,
+        policy=policy_libraries(libc, architecture),
+        excludes=request.options.excludes,
+    )
+    path = search_path(architecture, libc, ldpaths=request.ldpaths, environ=request.environ, prefix=root)
+    needs, outside = answer_all(ground, path)
+    for provider in providers:
+        check_provider(provider, architecture, libc)
+    unused = unused_providers(needs, providers)
+    if unused:
+        raise PlanError(unused)
+    given = LibraryInput(
+        project=project,
+        spec=spec,
+        prefix=prefix,
+        libc=libc,
+        architecture=architecture,
+        needs=needs,
+        outside=outside,
+        evidence=gather_evidence(needs, {**ground.files, **outside.files}, path),
+        earlier=_earlier(request.since, project),
+        generator=f"nativelib {__version__}",
+    )
+    return given, request.options
+
+
+def _providers(request: BuildRequest, spec: Spec) -> tuple[Provider, ...]:
+    named = [str(request.directory / item) if is_path(item) else item for item in spec.provided_by]
+    providers: dict[str, Provider] = {}
+    findings: list[Finding] = []
+    # A wheel that was just built, named on the command line, takes the place of the distribution that the spec names.
+    for text in (*request.provided_by, *named):
+        if canonicalize_name(re.split(r"[<>=!~;\s\[]", text, maxsplit=1)[0]) in providers:
+            continue
+        try:
+            provider = read_provider(text, python=request.python)
+        except NativelibError as problem:
+            findings += problem.findings
+            continue
+        if provider.manifest is None:
+            message = f"{provider.label} was not built by nativelib, and a library wheel can build on such ones only"
+            findings.append(
+                error(Code.NOT_A_PROVIDER, text, message, "Graft the library, or build a library wheel of it.")
+            )
+        providers.setdefault(provider.name, provider)
+    if findings:
+        raise PlanError(findings)
+    return tuple(providers.values())
+
+
+def _earlier(since: Path | None, project: Project) -> Manifest | None:
+    """Return the manifest of an earlier release of *project*. Raises ReadError if the file holds another one's."""
+    if since is None:
+        return None
+    if since.suffix == ".whl":
+        wheel = read_wheel(since)
+        raw = wheel.texts.get(f"{wheel.dist_info}/{MANIFEST}")
+        if raw is None:
+            text = "has no nativelib.json: it was not built by nativelib"
+            raise ReadError.of(Code.NOT_A_PROVIDER, str(since), text, "Give a wheel of an earlier release.")
+        found = parse_manifest(raw.decode("utf-8", "replace"), where=str(since))
+    else:
+        try:
+            found = parse_manifest(since.read_text(encoding="utf-8"), where=str(since))
+        except (OSError, UnicodeDecodeError) as cause:
+            raise ReadError.of(Code.NOT_FOUND, str(since), f"cannot be read: {cause}") from cause
+    if found.name != project.normalized_name:
+        text = f"is the manifest of {found.name}, and {project.normalized_name} is being built"
+        raise ReadError.of(Code.NOT_A_PROVIDER, str(since), text)
+    return found

@@ -1,0 +1,104 @@
+"""From a Plan to a file: render, write, read back, and only then give the result its name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nativelib.errors import WriteError
+from nativelib.facts.elf import ElfEdit, identity
+from nativelib.findings import Code
+from nativelib.plan.hook import encode
+from nativelib.plan.values import Assemble, Generate, Graft, Patch, Plan, Receipt, Write
+from nativelib.read.verify import read_back
+from nativelib.write.apply import apply_plan, uses_patchelf
+from nativelib.write.archive import epoch_date_time
+from nativelib.write.patch import patchelf_version
+from nativelib.write.render import render
+from nativelib.write.stage import staged_file
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from nativelib.facts.elf import ElfFacts
+    from nativelib.facts.wheel import WheelFacts
+
+
+def render_all(plan: Plan) -> dict[str, bytes]:
+    """Return the content of every generated member of *plan*."""
+    return {action.member: rendered(action) for action in plan.actions if isinstance(action, Generate)}
+
+
+def rendered(action: Generate) -> bytes:
+    """Return the content of one generated member, with what stood around it."""
+    text = render(action.template, action.values).replace("\n", action.newline)
+    return encode(action.before) + text.encode() + encode(action.after)
+
+
+def drop_unchanged(plan: Plan, wheel: WheelFacts) -> Plan:
+    """Return *plan* without generated members that the wheel has already, byte for byte: a second repair changes nothing."""
+    return replace(
+        plan,
+        actions=tuple(
+            action
+            for action in plan.actions
+            if not (isinstance(action, Generate) and wheel.texts.get(action.member) == rendered(action))
+            and not (isinstance(action, Write) and wheel.texts.get(action.member) == encode(action.text))
+        ),
+    )
+
+
+def finish(
+    plan: Plan,
+    wheel: WheelFacts | None,
+    outside: Mapping[str, ElfFacts],
+    directory: Path,
+    environ: Mapping[str, str],
+    *,
+    taken: Collection[Path] = (),
+) -> Receipt:
+    """Carry out *plan* and return the receipt.
+
+    *outside* holds the facts of grafted files by path; *taken* are outputs of this call that must not be overwritten. The
+    result appears whole in *directory* or not at all. Raises WriteError.
+    """
+    final = directory.absolute() / plan.output
+    if final in taken:
+        text = "another wheel of this call was written under the same name"
+        raise WriteError.of(Code.WRITE_FAILED, str(final), text, "Repair them into different directories.")
+    date_time = epoch_date_time(environ)
+    generated = render_all(plan)
+    with staged_file(directory, plan.output) as staged:
+        applied = apply_plan(plan, wheel, generated, staged.path, date_time=date_time)
+        read_back(staged.path, plan.output, predicted(plan, wheel, outside), applied.changed)
+        if wheel is not None and final.exists() and final.samefile(wheel.path):
+            if applied.sha256 != wheel.sha256:
+                text = "the result would overwrite the input, which is never changed"
+                raise WriteError.of(Code.WRITE_FAILED, str(final), text, "Choose another directory with -w.")
+        else:
+            staged.commit()
+    return Receipt(
+        output=str(final),
+        sha256=applied.sha256,
+        size=applied.size,
+        changed=applied.changed,
+        patchelf=patchelf_version() if uses_patchelf(plan.actions) else "",
+    )
+
+
+def predicted(plan: Plan, wheel: WheelFacts | None, outside: Mapping[str, ElfFacts]) -> dict[str, ElfFacts | None]:
+    """Return the facts that each ELF member written by *plan* must have; ``None`` where only readability is asked."""
+    out: dict[str, ElfFacts | None] = {}
+    for action in plan.actions:
+        match action:
+            case Patch(member=name, edit=edit, renamed_from=old):
+                before = wheel.elf[old or name] if wheel is not None else None
+                out[name] = identity(edit.apply_to(before)) if before is not None else None
+            case Graft(member=name, source=source, edit=edit) if source in outside:
+                out[name] = identity((edit or ElfEdit()).apply_to(outside[source]))
+            case Assemble(member=name):
+                out[name] = None
+            case _:
+                pass
+    return out

@@ -1,0 +1,214 @@
+"""``repair``: read the wheels, providers and search path; plan; write; read back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nativelib import __version__
+from nativelib.errors import NativelibError, PlanError
+from nativelib.facts.elf import Libc
+from nativelib.facts.outside import Outside
+from nativelib.findings import Severity
+from nativelib.pipeline.answers import answer_all, gather_evidence
+from nativelib.pipeline.finish import drop_unchanged, finish
+from nativelib.plan.needs import Ground, excluded, index_inside, unused_findings
+from nativelib.plan.options import RepairOptions
+from nativelib.plan.platform import architecture_of, check_provider, libc_of
+from nativelib.plan.proofs import Evidence
+from nativelib.plan.repair import RepairInput, plan_repair, pure_note
+from nativelib.plan.values import Plan, Summary
+from nativelib.policy.judge import policy_libraries
+from nativelib.read.provider import read_provider
+from nativelib.read.search import SearchPath, search_path
+from nativelib.read.wheel import read_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from nativelib.facts.provider import Provider
+    from nativelib.facts.wheel import WheelFacts
+    from nativelib.findings import Finding
+    from nativelib.plan.needs import Need
+    from nativelib.plan.values import Receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairRequest:
+    """What is to be repaired, and from what."""
+
+    wheels: tuple[Path, ...]
+    provided_by: tuple[str, ...] = ()
+    import_providers: frozenset[str] = frozenset()
+    """Normalised names of foreign providers whose package is meant to be imported."""
+    options: RepairOptions = field(default_factory=RepairOptions)
+    wheel_dir: Path = Path("wheelhouse")
+    python: str | None = None
+    """Interpreter whose installed distributions count; ``None`` for the running one."""
+    ldpaths: str | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the search path and ``SOURCE_DATE_EPOCH``."""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairResult:
+    """What became of one wheel."""
+
+    input: Path
+    output: Path | None = None
+    """The file written, or ``None`` if nothing was."""
+    plan: Plan | None = None
+    receipt: Receipt | None = None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether an error kept the wheel from being written."""
+        return any(finding.severity is Severity.ERROR for finding in self.findings) or (
+            self.plan is None and bool(self.findings)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    wheel: WheelFacts
+    libc: Libc = Libc.GLIBC
+    architecture: str = ""
+    needs: tuple[Need, ...] = ()
+    outside: Outside = field(default_factory=Outside)
+    path: SearchPath | None = None
+
+
+def repair_wheels(
+    request: RepairRequest, *, report: Callable[[str], None] = lambda _text: None
+) -> tuple[RepairResult, ...]:
+    """Repair all wheels of *request* and return what became of each, in order; one that fails does not stop the others.
+
+    *report* is told in a few words what is being done.
+    """
+    try:
+        providers = read_providers(request)
+    except NativelibError as problem:
+        return tuple(RepairResult(input=wheel, findings=problem.findings) for wheel in request.wheels)
+    reads: dict[Path, _Read | NativelibError] = {}
+    for path in request.wheels:
+        report(f"reading {path.name}")
+        try:
+            reads[path] = read_needs(path, providers, request)
+        except NativelibError as problem:
+            reads[path] = problem
+    unused = _unused(request, providers, [r for r in reads.values() if isinstance(r, _Read)])
+    results: list[RepairResult] = []
+    written: set[Path] = set()
+    for path, read in reads.items():
+        if isinstance(read, NativelibError):
+            results.append(RepairResult(input=path, findings=read.findings))
+            continue
+        report(f"repairing {path.name}")
+        result = _repair_one(path, read, request, unused, written)
+        if result.output is not None:
+            written.add(result.output)
+        results.append(result)
+    return tuple(results)
+
+
+def read_providers(request: RepairRequest) -> tuple[Provider, ...]:
+    """Return the providers of *request*; all unreadable ones are reported at once."""
+    providers: list[Provider] = []
+    findings: list[Finding] = []
+    for text in dict.fromkeys(request.provided_by):
+        try:
+            providers.append(read_provider(text, python=request.python, imported=request.import_providers))
+        except NativelibError as problem:
+            findings += problem.findings
+    if findings:
+        raise PlanError(findings)
+    return tuple(providers)
+
+
+def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest) -> _Read:
+    """Return the facts of the wheel at *path* with all answers final."""
+    wheel = read_wheel(path)
+    if not wheel.elf:
+        return _Read(wheel=wheel)
+    architecture = architecture_of(wheel.elf, wheel.name)
+    files = {name: facts for name, facts in wheel.elf.items() if facts.architecture == architecture}
+    libc = libc_of(files, wheel.name.platforms, providers) or Libc.GLIBC
+    ground = Ground(
+        files=files,
+        inside=index_inside(files),
+        providers=providers,
+        policy=policy_libraries(libc, architecture),
+        excludes=request.options.excludes,
+        replace=request.options.replace,
+    )
+    directories = search_path(architecture, libc, ldpaths=request.ldpaths, environ=request.environ)
+    needs, outside = answer_all(ground, directories)
+    for provider in {need.provider.name: need.provider for need in needs if need.provider is not None}.values():
+        check_provider(provider, architecture, libc)
+    wheel = replace(wheel, elf=files)
+    return _Read(wheel=wheel, libc=libc, architecture=architecture, needs=needs, outside=outside, path=directories)
+
+
+def plan_one(read: _Read, options: RepairOptions) -> Plan:
+    """Return the plan for one wheel that was read; a wheel without ELF files is passed through."""
+    wheel = read.wheel
+    if not wheel.elf:
+        return Plan(
+            source=wheel.path,
+            source_sha256=wheel.sha256,
+            output=wheel.filename,
+            dist_info=wheel.dist_info,
+            actions=(),
+            summary=Summary(tags=wheel.name.platforms),
+            findings=(*wheel.findings, pure_note(wheel)),
+            level=options.level,
+        )
+    given = RepairInput(
+        wheel=wheel,
+        libc=read.libc,
+        architecture=read.architecture,
+        needs=read.needs,
+        outside=read.outside,
+        evidence=gather_evidence(read.needs, {**wheel.elf, **read.outside.files}, read.path)
+        if read.path
+        else Evidence(),
+        generator=f"nativelib {__version__}",
+    )
+    return drop_unchanged(plan_repair(given, options), wheel)
+
+
+def _repair_one(
+    path: Path, read: _Read, request: RepairRequest, unused: Sequence[Finding], written: set[Path]
+) -> RepairResult:
+    errors = [finding for finding in unused if finding.severity is Severity.ERROR]
+    try:
+        if errors:
+            raise PlanError(errors)
+        plan = plan_one(read, request.options)
+        plan = replace(plan, findings=(*plan.findings, *unused))
+        if request.dry_run:
+            return RepairResult(input=path, plan=plan, findings=plan.findings)
+        outside = {**read.outside.files}
+        receipt = finish(plan, read.wheel, outside, request.wheel_dir, request.environ, taken=written)
+    except NativelibError as problem:
+        return RepairResult(input=path, findings=problem.findings)
+    return RepairResult(input=path, output=Path(receipt.output), plan=plan, receipt=receipt, findings=plan.findings)
+
+
+def _unused(request: RepairRequest, providers: Sequence[Provider], reads: Sequence[_Read]) -> list[Finding]:
+    if not reads:
+        return []
+    needs = [need for read in reads for need in read.needs]
+    matched = frozenset(
+        glob
+        for glob in request.options.excludes
+        if any(
+            excluded(need.soname, read.outside.paths.get((need.requester, need.soname)), [glob])
+            for read in reads
+            for need in read.needs
+        )
+    )
+    return unused_findings(needs, providers, request.options.excludes, matched)

@@ -1,0 +1,156 @@
+"""Changes below ``.dist-info``: METADATA, WHEEL, the SBOM, and the note of what a repair did. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nativelib.facts.metadata import edit_requires, edit_wheel_text, parse_metadata, parse_wheel_text
+from nativelib.findings import Code, Finding, note
+from nativelib.plan.hook import decode
+from nativelib.plan.requirement import merge, requirement, specifier
+from nativelib.plan.sbom import component, extend_sbom
+from nativelib.plan.values import Write
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nativelib.facts.elf import Symbol
+    from nativelib.facts.provider import Provider
+    from nativelib.facts.wheel import WheelFacts
+    from nativelib.plan.options import RepairOptions
+    from nativelib.plan.repair import RepairInput
+    from nativelib.plan.retag import Tagging
+    from nativelib.plan.values import Action, Grafted, Provided
+
+NOTE = "nativelib-repair.json"
+"""File in ``.dist-info`` of a repaired consumer: a later repair tells its own requirements from the author's by it."""
+
+SBOM = "sboms/nativelib.cdx.json"
+"""CycloneDX document of the libraries that nativelib put into the wheel (PEP 770)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requires:
+    """Requirements on providers."""
+
+    values: tuple[str, ...]
+    """Whole values that the result has for providers, unchanged ones too."""
+    written: tuple[str, ...]
+    """Those that nativelib wrote, now or earlier."""
+    remove: tuple[str, ...]
+    add: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+
+
+def earlier_note(wheel: WheelFacts) -> dict[str, Any]:
+    """Return what an earlier repair noted, or an empty note."""
+    raw = wheel.texts.get(f"{wheel.dist_info}/{NOTE}")
+    try:
+        found = json.loads(raw) if raw else {}
+    except ValueError:
+        found = {}
+    return found if isinstance(found, dict) else {}
+
+
+def plan_requires(
+    wheel: WheelFacts,
+    providers: Sequence[Provider],
+    used: Mapping[str, Mapping[str, frozenset[Symbol]]],
+    options: RepairOptions,
+) -> Requires:
+    """Return the requirements of *wheel* on its *providers*, given the symbols *used* of each."""
+    metadata = parse_metadata(wheel.metadata)
+    earlier = {value for value in earlier_note(wheel).get("requires", []) if isinstance(value, str)}
+    values: list[str] = []
+    remove: list[str] = []
+    add: list[str] = []
+    for provider in providers:
+        wanted = specifier(provider, used.get(provider.name, {}), pin=options.pin)
+        gone, new = merge(metadata.requires, earlier, provider.name, wanted, options.marker)
+        values.append(requirement(provider.name, wanted, options.marker))
+        remove += gone
+        add += new
+    findings: list[Finding] = []
+    declared = tuple(field.lower() for field in metadata.dynamic)
+    if add and metadata.metadata_version not in {"1.0", "1.1", "1.2", "2.0", "2.1"} and "requires-dist" not in declared:
+        findings.append(
+            note(
+                Code.STATIC_DEPENDENCIES,
+                f"{wheel.dist_info}/METADATA",
+                "the wheel gets a dependency that its sdist does not declare as dynamic (PEP 643)",
+                'List "dependencies" under dynamic in the project, or declare the requirement there.',
+            )
+        )
+    written = tuple(value for value in values if value in add or value in earlier)
+    return Requires(
+        values=tuple(values), written=written, remove=tuple(remove), add=tuple(add), findings=tuple(findings)
+    )
+
+
+def plan_dist_info(
+    given: RepairInput,
+    tagging: Tagging,
+    requires: Requires,
+    provided: Sequence[Provided],
+    grafted: Sequence[Grafted],
+) -> list[Action]:
+    """Return the actions below ``.dist-info``; files that would not change get none."""
+    wheel = given.wheel
+    texts = {
+        "METADATA": edit_requires(wheel.metadata, remove=requires.remove, add=requires.add),
+        "WHEEL": _wheel_text(given, tagging),
+        NOTE: _note_text(wheel, requires, provided, grafted),
+        SBOM: _sbom_text(given, grafted),
+    }
+    actions: list[Action] = []
+    for name, text in texts.items():
+        member = f"{wheel.dist_info}/{name}"
+        present = wheel.texts.get(member)
+        if text is not None and (present is None or decode(present) != text):
+            actions.append(Write(member=member, text=text))
+    return actions
+
+
+def _wheel_text(given: RepairInput, tagging: Tagging) -> str:
+    wheel = given.wheel
+    parsed = parse_wheel_text(wheel.wheel)
+    tags = wheel.name.with_platforms(tagging.platforms).tags
+    first = not parsed.generator.startswith("nativelib ")
+    return edit_wheel_text(
+        wheel.wheel,
+        generator=given.generator if first else None,
+        root_is_purelib=False if parsed.root_is_purelib else None,
+        tags=tags if set(tags) != set(parsed.tags) else None,
+    )
+
+
+def _note_text(
+    wheel: WheelFacts, requires: Requires, provided: Sequence[Provided], grafted: Sequence[Grafted]
+) -> str | None:
+    earlier = earlier_note(wheel)
+    known = {item["as"]: item for item in earlier.get("provided", []) if isinstance(item, dict) and "as" in item}
+    for item in provided:
+        known.setdefault(item.written, {"soname": item.soname, "provider": item.provider, "as": item.written})
+    copies = {item["path"]: item for item in earlier.get("grafted", []) if isinstance(item, dict) and "path" in item}
+    for graft in grafted:
+        copies[graft.path] = {"soname": graft.soname, "path": graft.path}
+    if not known and not copies:
+        return None
+    document = {
+        "schema": 1,
+        "requires": list(requires.written),
+        "provided": [known[key] for key in sorted(known)],
+        "grafted": [copies[key] for key in sorted(copies)],
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _sbom_text(given: RepairInput, grafted: Sequence[Grafted]) -> str | None:
+    if not grafted:
+        return None
+    wheel = given.wheel
+    raw = wheel.texts.get(f"{wheel.dist_info}/{SBOM}")
+    components = [component(item.soname, given.outside.files[item.source].sha256, item.path) for item in grafted]
+    return extend_sbom(decode(raw) if raw else None, wheel.name.normalized, wheel.name.version, components)

@@ -1,0 +1,252 @@
+"""Who needs what, and where it comes from: every needed soname of every file gets exactly one answer. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from nativelib.errors import PlanError
+from nativelib.facts.wheel import place_of
+from nativelib.findings import Code, error, warning
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from nativelib.facts.elf import ElfFacts
+    from nativelib.facts.outside import Outside
+    from nativelib.facts.provider import ProvidedLibrary, Provider
+    from nativelib.findings import Finding
+
+_LIBPYTHON = re.compile(r"libpython\d+(\.\d+)?[a-z]*\.so(\.\d+)*$|libpypy.*-c\.so$")
+
+
+class Answer(StrEnum):
+    """Where a needed library comes from."""
+
+    WHEEL = "wheel"
+    PROVIDED = "provided"
+    POLICY = "policy"
+    EXCLUDED = "excluded"
+    GRAFT = "graft"
+    MISSING = "missing"
+    PYTHON = "python"
+    """libpython: the interpreter brings it, so the need is removed (PEP 513, extension modules must not link to it)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """One ``DT_NEEDED`` entry and its answer."""
+
+    requester: str
+    """Member of the wheel, or path of a file outside that is grafted."""
+    soname: str
+    answer: Answer
+    source: str | None = None
+    """Member, path, or the provider's file."""
+    provider: Provider | None = None
+    library: ProvidedLibrary | None = None
+    replaces: str | None = None
+    """Member of the wheel that the provider makes needless."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What the answers are taken from, apart from the search path."""
+
+    files: Mapping[str, ElfFacts]
+    """ELF files whose needs are asked: members of a wheel, or the libraries of a library wheel."""
+    inside: Mapping[str, tuple[str, ...]]
+    """Soname to the files that have it."""
+    providers: Sequence[Provider] = ()
+    policy: frozenset[str] = frozenset()
+    """Libraries that the platform tag allows from the system."""
+    excludes: Sequence[str] = ()
+    """Globs over sonames and paths."""
+    replace: frozenset[str] = frozenset()
+    """Sonames for which a provider beats the wheel's own file."""
+
+
+def index_inside(files: Mapping[str, ElfFacts]) -> dict[str, tuple[str, ...]]:
+    """Return soname to members for the shared libraries among *files*; without DT_SONAME the file name counts."""
+    out: dict[str, list[str]] = {}
+    for name, facts in files.items():
+        if facts.dynamic and not facts.python_extension:
+            names = {facts.soname or posixpath.basename(name), posixpath.basename(name)}
+            for soname in names:
+                out.setdefault(soname, []).append(name)
+    return {soname: tuple(members) for soname, members in out.items()}
+
+
+def resolve(ground: Ground, outside: Outside) -> tuple[Need, ...]:
+    """Return the needs of all files of *ground* and of what would be grafted, each with its answer.
+
+    A need that is answered ``missing`` may only not have been searched yet: see *outside*.
+    """
+    needs: list[Need] = []
+    queue = list(ground.files)
+    seen = set(queue)
+    while queue:
+        requester = queue.pop(0)
+        facts = ground.files.get(requester) or outside.files[requester]
+        for soname in facts.needed:
+            need = _answer(requester, facts, soname, ground, outside)
+            needs.append(need)
+            if need.answer is Answer.GRAFT and need.source is not None and need.source not in seen:
+                seen.add(need.source)
+                queue.append(need.source)
+    return tuple(needs)
+
+
+def unsearched(needs: Sequence[Need], outside: Outside) -> tuple[tuple[str, str], ...]:
+    """Return the (requester, soname) pairs that must be searched before the answers are final."""
+    keys = ((need.requester, need.soname) for need in needs if need.answer is Answer.MISSING)
+    return tuple(dict.fromkeys(key for key in keys if key not in outside.paths))
+
+
+def _answer(requester: str, facts: ElfFacts, soname: str, ground: Ground, outside: Outside) -> Need:
+    if _LIBPYTHON.match(soname):
+        return Need(requester=requester, soname=soname, answer=Answer.PYTHON)
+    offers = _offers(soname, ground.providers)
+    member = _member(requester, facts, soname, ground)
+    if member is not None and not (offers and _provider_wins(member, soname, offers[0][1], ground)):
+        return Need(requester=requester, soname=soname, answer=Answer.WHEEL, source=member)
+    if offers:
+        provider, library = offers[0]
+        return Need(
+            requester=requester,
+            soname=soname,
+            answer=Answer.PROVIDED,
+            source=library.file,
+            provider=provider,
+            library=library,
+            replaces=member,
+        )
+    if soname in ground.policy:
+        return Need(requester=requester, soname=soname, answer=Answer.POLICY)
+    path = outside.paths.get((requester, soname))
+    if excluded(soname, path, ground.excludes):
+        return Need(requester=requester, soname=soname, answer=Answer.EXCLUDED, source=path)
+    if path is not None:
+        return Need(requester=requester, soname=soname, answer=Answer.GRAFT, source=path)
+    return Need(requester=requester, soname=soname, answer=Answer.MISSING)
+
+
+def excluded(soname: str, path: str | None, globs: Sequence[str]) -> bool:
+    """Return whether a glob matches the soname, or the path of the file that was found for it."""
+    return any(fnmatchcase(soname, glob) or (path is not None and fnmatchcase(path, glob)) for glob in globs)
+
+
+def _offers(soname: str, providers: Sequence[Provider]) -> list[tuple[Provider, ProvidedLibrary]]:
+    offers = [(provider, library) for provider in providers if (library := provider.find(soname)) is not None]
+    named = [offer for offer in offers if offer[0].only == soname]
+    offers = named or offers
+    if len(offers) > 1:
+        labels = " and ".join(f"{provider.label} ({library.soname})" for provider, library in offers)
+        raise PlanError.of(
+            Code.AMBIGUOUS_PROVIDER,
+            soname,
+            f"more than one provider has {soname}: {labels}",
+            f"Say which: --provided-by {soname}={offers[0][0].origin}",
+        )
+    return offers
+
+
+def _member(requester: str, facts: ElfFacts, soname: str, ground: Ground) -> str | None:
+    """Return the file of the wheel that the loader would take: by run path, then beside, then anywhere in the same scheme."""
+    candidates = [name for name in ground.inside.get(soname, ()) if name != requester]
+    if not candidates:
+        return None
+    home = place_of(requester)
+    places = {name: place_of(name) for name in candidates}
+    origins = [entry for entry in facts.run_path if entry.startswith(("$ORIGIN", "${ORIGIN}"))]
+    for entry in (*origins, "$ORIGIN"):
+        tail = entry.replace("${ORIGIN}", "$ORIGIN").removeprefix("$ORIGIN").lstrip("/")
+        directory = posixpath.normpath(posixpath.join(home.directory or ".", tail))
+        for name, place in places.items():
+            same = posixpath.normpath(place.directory or ".") == directory
+            if place.scheme == home.scheme and same and posixpath.basename(place.path) == soname:
+                return name
+    near = [name for name, place in places.items() if place.scheme == home.scheme]
+    return (near or candidates)[0]
+
+
+def _provider_wins(member: str, soname: str, library: ProvidedLibrary, ground: Ground) -> bool:
+    if soname in ground.replace:
+        return True
+    if any(part.endswith((".libs", ".dylibs")) for part in member.split("/")[:-1]):
+        return True
+    own, theirs = ground.files[member], library.facts
+    return own.sha256 == theirs.sha256 or (own.build_id is not None and own.build_id == theirs.build_id)
+
+
+def reachable(start: str, needs: Mapping[str, Collection[Need]]) -> tuple[Need, ...]:
+    """Return all needs of *start* and of what it needs inside the wheel or grafted, breadth first."""
+    out: list[Need] = []
+    queue, seen = [start], {start}
+    while queue:
+        for need in needs.get(queue.pop(0), ()):
+            out.append(need)
+            if need.answer in {Answer.WHEEL, Answer.GRAFT} and need.source and need.source not in seen:
+                seen.add(need.source)
+                queue.append(need.source)
+    return tuple(out)
+
+
+def by_requester(needs: Sequence[Need]) -> dict[str, tuple[Need, ...]]:
+    """Return the needs of each requester, in order."""
+    out: dict[str, list[Need]] = {}
+    for need in needs:
+        out.setdefault(need.requester, []).append(need)
+    return {name: tuple(group) for name, group in out.items()}
+
+
+def unused_providers(needs: Sequence[Need], providers: Sequence[Provider]) -> list[Finding]:
+    """Return an error for each of *providers* that answers none of *needs*."""
+    used = {need.provider.origin for need in needs if need.provider is not None}
+    settled = {Answer.POLICY, Answer.WHEEL, Answer.PYTHON}
+    asked = ", ".join(sorted({need.soname for need in needs if need.answer not in settled})) or "no library"
+    out: list[Finding] = []
+    for provider in providers:
+        if provider.origin in used:
+            continue
+        names = sorted({name for library in provider.libraries for name in library.names})
+        offers = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+        out.append(
+            error(
+                Code.UNUSED_PROVIDER,
+                provider.origin,
+                f"{provider.label} has nothing that is needed: it offers {offers}; needed from outside the wheel and the "
+                f"system: {asked}",
+                "Leave this --provided-by out, or check that the file was linked with the library.",
+            )
+        )
+    return out
+
+
+def unused_findings(
+    needs: Sequence[Need], providers: Sequence[Provider], excludes: Sequence[str], matched: frozenset[str]
+) -> list[Finding]:
+    """Return findings for providers and excludes that matched nothing in any wheel of the call.
+
+    *needs* are those of all wheels, *matched* the globs of *excludes* that matched something. An exclude whose library
+    would then be grafted is an error: one that silently matched nothing once shipped 890 MB.
+    """
+    out = unused_providers(needs, providers)
+    grafted = sorted({need.soname for need in needs if need.answer is Answer.GRAFT})
+    for glob in excludes:
+        if glob in matched:
+            continue
+        stem = glob.partition(".so")[0].strip("*")
+        near = [soname for soname in grafted if stem and soname.startswith(stem)]
+        text = f"--exclude {glob} matches no library that the wheel needs"
+        if near:
+            message = f"{text}, and {', '.join(near)} would be copied into it"
+            remedy = f"Write --exclude '{near[0]}' or --exclude '{stem}*'."
+            out.append(error(Code.UNUSED_EXCLUDE, glob, message, remedy))
+        else:
+            out.append(warning(Code.UNUSED_EXCLUDE, glob, text, "Leave it out."))
+    return out

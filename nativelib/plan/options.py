@@ -1,0 +1,46 @@
+"""What the user asked of a repair. Frozen values; parsing them is the command line's work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from nativelib.plan.requirement import MARKER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairOptions:
+    """The options of ``nativelib repair`` that decide something; design and contract say what each does."""
+
+    excludes: tuple[str, ...] = ()
+    """``--exclude``: globs over sonames and paths that are neither grafted nor missed."""
+    replace: frozenset[str] = frozenset()
+    """``--replace``: sonames for which a provider beats the wheel's own file."""
+    plat: str = "auto"
+    """``--plat``: a platform tag, or ``auto`` for the best one."""
+    only_plat: bool = False
+    """``--only-plat``: not also a better tag than ``plat``."""
+    update_tags: bool = True
+    """``--no-update-tags`` clears it."""
+    lib_sdir: str = ".libs"
+    """``--lib-sdir``: suffix of the directory for grafts."""
+    strip: bool = False
+    pin: str = "auto"
+    """``--pin``: how the requirement's version is chosen."""
+    marker: str = MARKER
+    """``--marker``: environment marker of the requirement."""
+    run_path: bool = True
+    """``--no-run-path`` clears it: no entry for providers."""
+    graft: bool = True
+    """``--no-graft`` clears it: what would be grafted is an error."""
+    require_abi: Mapping[str, str] = field(default_factory=dict)
+    """``--require-abi KEY=VALUE``."""
+    ignore_isa: bool = False
+    """``--disable-isa-ext-check``."""
+    strict: bool = False
+    """``--strict``: warnings are errors."""
+    level: int = 6
+    """``-z``: deflate level."""

@@ -1,0 +1,284 @@
+"""Facts of a consumer wheel, providers and search path to a Plan. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nativelib.errors import PlanError
+from nativelib.facts.elf import ElfEdit
+from nativelib.facts.wheel import Scheme, place_of
+from nativelib.findings import Code, Finding, Severity, error, note, warning
+from nativelib.plan import dist_info, hooks
+from nativelib.plan.graft import hashed_name, run_path
+from nativelib.plan.needs import Answer, by_requester
+from nativelib.plan.proofs import Evidence, prove_all
+from nativelib.plan.retag import retag
+from nativelib.plan.values import Drop, Graft, Grafted, Patch, Plan, Provided, Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nativelib.facts.elf import ElfFacts, Libc
+    from nativelib.facts.outside import Outside
+    from nativelib.facts.provider import Provider
+    from nativelib.facts.wheel import WheelFacts
+    from nativelib.plan.needs import Need
+    from nativelib.plan.options import RepairOptions
+    from nativelib.plan.values import Action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairInput:
+    """All that a repair is decided from."""
+
+    wheel: WheelFacts
+    libc: Libc
+    architecture: str
+    needs: tuple[Need, ...]
+    """Every need with its final answer."""
+    outside: Outside
+    evidence: Evidence
+    """Linked copies and system libraries, for the proof."""
+    generator: str
+    """What ``WHEEL`` names as generator: ``nativelib <version>``."""
+
+    @property
+    def providers(self) -> tuple[Provider, ...]:
+        """The providers that answer a need, in order of name."""
+        found = {need.provider.name: need.provider for need in self.needs if need.provider is not None}
+        return tuple(found[name] for name in sorted(found))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraftName:
+    """Where a library from outside goes."""
+
+    path: str
+    """File on the search path."""
+    soname: str
+    """New soname and file name."""
+    member: str
+
+
+def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
+    """Return the plan that repairs one consumer wheel.
+
+    Raises PlanError with every reason at once if it cannot be done correctly.
+    """
+    wheel = given.wheel
+    findings: list[Finding] = [*wheel.findings, *answer_findings(given.needs, given.outside, options)]
+    _raise_errors(findings, options)
+    grafts = graft_names(given, options)
+    edits, edit_findings = member_edits(given, options, grafts)
+    graft_actions = [_graft_action(given, options, grafts, name) for name in grafts.values()]
+    proofs = prove_all(given.wheel.elf, given.outside.files, given.needs, given.evidence, options)
+    findings += [*edit_findings, *proofs.findings]
+    hook_actions, hook_findings = hooks.plan_hooks(wheel, given.needs, proofs.used, options, libc=given.libc)
+    findings += hook_findings
+    _raise_errors(findings, options)
+
+    removed = _unneeded(given)
+    after = {name: edits[name].apply_to(facts) for name, facts in wheel.elf.items() if name not in removed}
+    for action in graft_actions:
+        facts = given.outside.files[action.source]
+        after[action.member] = (action.edit or ElfEdit()).apply_to(facts)
+    tagging = retag(given, options, after, {name.path: name.member for name in grafts.values()})
+    findings += tagging.findings
+    requires = dist_info.plan_requires(wheel, given.providers, proofs.used, options)
+    provided = tuple(
+        Provided(soname=need.soname, provider=need.provider.name, written=need.library.soname)
+        for need in _first_of_each(given.needs)
+        if need.provider is not None and need.library is not None
+    )
+    grafted = tuple(
+        Grafted(soname=_original(given, name), path=name.member, source=name.path) for name in grafts.values()
+    )
+    info_actions = dist_info.plan_dist_info(given, tagging, requires, provided, grafted)
+    findings += requires.findings
+    _raise_errors(findings, options)
+    patches: list[Action] = [
+        Patch(member=name, edit=edit, strip=options.strip)
+        for name, edit in edits.items()
+        if edit and name not in removed
+    ]
+    drops: list[Action] = [Drop(member=name) for name in sorted(removed)]
+    return Plan(
+        source=wheel.path,
+        source_sha256=wheel.sha256,
+        output=tagging.filename,
+        dist_info=wheel.dist_info,
+        actions=(*patches, *graft_actions, *drops, *hook_actions, *info_actions),
+        summary=Summary(
+            tags=tagging.platforms,
+            requires=requires.values,
+            provided=provided,
+            grafted=grafted,
+            removed=tuple(sorted(removed)),
+            hooks=tuple(hooks.hook_members(wheel, given.needs)),
+        ),
+        findings=tuple(findings),
+        level=options.level,
+    )
+
+
+def _raise_errors(findings: Sequence[Finding], options: RepairOptions) -> None:
+    bad = [f for f in findings if f.severity is Severity.ERROR or (options.strict and f.severity is Severity.WARNING)]
+    if bad:
+        raise PlanError(bad + [f for f in findings if f not in bad])
+
+
+def answer_findings(needs: Sequence[Need], outside: Outside, options: RepairOptions) -> list[Finding]:
+    """Return an error for each need that nothing answers, and for each graft that was forbidden."""
+    out: list[Finding] = []
+    for need in needs:
+        if need.answer is Answer.MISSING:
+            reason = outside.rejected.get(need.soname, "")
+            searched = ", ".join(outside.searched) or "nothing: the search path is empty"
+            out.append(
+                error(
+                    Code.MISSING_LIBRARY,
+                    need.requester,
+                    f"needs {need.soname}, which was not found{f' ({reason})' if reason else ''}; searched: {searched}",
+                    f"Name who has it (--provided-by), where it is (--ldpaths), or leave it to the system (--exclude {need.soname}).",
+                )
+            )
+        elif need.answer is Answer.GRAFT and not options.graft:
+            out.append(
+                error(
+                    Code.GRAFT_REFUSED,
+                    need.requester,
+                    f"needs {need.soname}, which would have to be copied into the wheel from {need.source}, and --no-graft forbids it",
+                    "Name a provider that has it (--provided-by), or allow the graft.",
+                )
+            )
+    return list(dict.fromkeys(out))
+
+
+def graft_names(given: RepairInput, options: RepairOptions) -> dict[str, GraftName]:
+    """Return the new name of each file that is grafted, by its path; identity is the file, not its soname."""
+    directory = f"{given.wheel.name.distribution}{options.lib_sdir}"
+    out: dict[str, GraftName] = {}
+    for need in given.needs:
+        if need.answer is Answer.GRAFT and need.source is not None and need.source not in out:
+            facts = given.outside.files[need.source]
+            soname = hashed_name(facts.soname or posixpath.basename(need.source), facts.sha256)
+            out[need.source] = GraftName(path=need.source, soname=soname, member=f"{directory}/{soname}")
+    return out
+
+
+def member_edits(
+    given: RepairInput, options: RepairOptions, grafts: Mapping[str, GraftName]
+) -> tuple[dict[str, ElfEdit], list[Finding]]:
+    """Return the edit of every ELF member (empty ones too), and what the user should know of them."""
+    findings: list[Finding] = []
+    needs = by_requester(given.needs)
+    edits: dict[str, ElfEdit] = {}
+    for member, facts in given.wheel.elf.items():
+        edit, dropped = _edit(member, facts, needs.get(member, ()), grafts, options)
+        edits[member] = edit
+        if dropped:
+            findings.append(
+                warning(
+                    Code.RUN_PATH_DROPPED,
+                    member,
+                    f"run path entries that leave the installation were removed: {':'.join(dropped)}",
+                    "Nothing to do, unless the file relied on them.",
+                )
+            )
+        if edit and not facts.sections:
+            findings.append(
+                error(Code.BAD_ELF, member, "this file has no section headers, and patchelf cannot edit such a file")
+            )
+        if place_of(member).scheme is not Scheme.SITE and edit:
+            crossing = sorted(n.soname for n in needs.get(member, ()) if n.answer in {Answer.PROVIDED, Answer.GRAFT})
+            if crossing:
+                findings.append(
+                    error(
+                        Code.CROSS_SCHEME,
+                        member,
+                        f"is installed outside site-packages and needs {', '.join(crossing)} from there; "
+                        "no run path leads from one to the other in every installation",
+                        "Move the file into the package.",
+                    )
+                )
+    return edits, findings
+
+
+def _edit(
+    member: str, facts: ElfFacts, needs: Sequence[Need], grafts: Mapping[str, GraftName], options: RepairOptions
+) -> tuple[ElfEdit, tuple[str, ...]]:
+    home = place_of(member)
+    wanted: list[str] = []
+    replaced: list[tuple[str, str]] = []
+    for need in needs:
+        if need.answer is Answer.GRAFT and need.source is not None:
+            name = grafts[need.source]
+            wanted.append(posixpath.dirname(name.member))
+            replaced.append((need.soname, name.soname))
+        elif need.answer is Answer.PROVIDED and need.library is not None and need.provider is not None:
+            if options.run_path:
+                wanted.extend(provider_directories(need.provider, need.library.file))
+            if need.soname != need.library.soname:
+                replaced.append((need.soname, need.library.soname))
+    path, dropped = run_path(home, facts, wanted if home.scheme is Scheme.SITE else ())
+    edit = ElfEdit(
+        replace_needed=tuple(dict.fromkeys(replaced)),
+        remove_needed=tuple(need.soname for need in needs if need.answer is Answer.PYTHON),
+        run_path=path if path != facts.run_path else None,
+    )
+    return edit, dropped
+
+
+def provider_directories(provider: Provider, file: str) -> list[str]:
+    """Return the directories below site-packages where the loader finds *file* of *provider* and what that needs indirectly."""
+    directories = [posixpath.dirname(file)]
+    if provider.manifest is not None:
+        directories += [f"{require.import_name}/lib" for require in provider.manifest.requires]
+    return directories
+
+
+def _graft_action(
+    given: RepairInput, options: RepairOptions, grafts: Mapping[str, GraftName], name: GraftName
+) -> Graft:
+    facts = given.outside.files[name.path]
+    needs = by_requester(given.needs).get(name.path, ())
+    edit, _ = _edit(name.member, facts, needs, grafts, options)
+    own = tuple(entry for entry in (edit.run_path or ()) if entry not in facts.run_path)
+    edit = ElfEdit(
+        soname=name.soname,
+        replace_needed=edit.replace_needed,
+        remove_needed=edit.remove_needed,
+        run_path=own if own != facts.run_path else None,
+    )
+    return Graft(member=name.member, source=name.path, sha256=facts.sha256, edit=edit, strip=options.strip, mode=0o755)
+
+
+def _original(given: RepairInput, name: GraftName) -> str:
+    return given.outside.files[name.path].soname or posixpath.basename(name.path)
+
+
+def _first_of_each(needs: Sequence[Need]) -> tuple[Need, ...]:
+    return tuple({need.soname: need for need in reversed(needs) if need.answer is Answer.PROVIDED}.values())[::-1]
+
+
+def _unneeded(given: RepairInput) -> frozenset[str]:
+    """Return members that the providers replace, and graft-directory files that only those needed."""
+    gone = {need.replaces for need in given.needs if need.replaces is not None}
+    while True:
+        left = [need for need in given.needs if need.requester not in gone]
+        wanted = {need.source for need in left if need.answer is Answer.WHEEL}
+        orphans = {
+            need.source
+            for need in given.needs
+            if need.requester in gone and need.answer is Answer.WHEEL and need.source and need.source not in wanted
+        } - gone
+        if not orphans:
+            return frozenset(name for name in gone if name)
+        gone |= orphans
+
+
+def pure_note(wheel: WheelFacts) -> Finding:
+    """Return the note for a wheel without ELF files."""
+    return note(Code.PURE_WHEEL, wheel.filename, "has no ELF files: it is passed through unchanged")

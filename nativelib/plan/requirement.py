@@ -1,0 +1,149 @@
+"""The requirement on a provider that a consumer gets. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, Specifier, SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from nativelib.errors import PlanError
+from nativelib.findings import Code
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from nativelib.facts.elf import Symbol
+    from nativelib.facts.manifest import Manifest
+    from nativelib.facts.provider import Provider
+
+MARKER = 'sys_platform == "linux"'
+"""The marker of every wheel of a release: lockers read one wheel's metadata for all of them."""
+
+PINS = ("auto", "exact", "minimum", "compatible")
+"""Words that ``--pin`` understands; anything else is a specifier."""
+
+
+def public(version: str) -> str:
+    """Return the public part of *version*: an index never serves a local one to ``==`` of another (PEP 440)."""
+    return Version(version).public
+
+
+def expand(compatible: str, version: str) -> SpecifierSet:
+    """Return the specifier that a provider of *version* declares with *compatible*, ``{version}`` filled in.
+
+    Raises ``packaging.specifiers.InvalidSpecifier``.
+    """
+    return SpecifierSet(compatible.replace("{version}", public(version)))
+
+
+def lower_bound(manifest: Manifest, used: Mapping[str, Collection[Symbol]]) -> str:
+    """Return the first release with the same sonames and all symbols *used* of them; without history, the manifest's own."""
+    if not manifest.history:
+        return public(manifest.version)
+    firsts = [
+        first
+        for soname, symbols in used.items()
+        for symbol, first in manifest.exports.get(soname, {}).items()
+        if symbol in symbols or any(not wanted.version and wanted.name == symbol.name for wanted in symbols)
+    ]
+    if not firsts:
+        firsts = [first for soname in used for first in manifest.exports.get(soname, {}).values()]
+        return public(str(min((Version(first) for first in firsts), default=Version(manifest.version))))
+    return public(str(max(Version(first) for first in firsts)))
+
+
+def specifier(provider: Provider, used: Mapping[str, Collection[Symbol]], *, pin: str = "auto") -> SpecifierSet:
+    """Return the version specifier for a consumer that takes the symbols *used* (by the provider's soname).
+
+    *pin* is one of :data:`PINS` or a specifier; a specifier that the user wrote behind the provider's name wins over all.
+    """
+    if provider.pin is not None and str(provider.pin):
+        return provider.pin
+    version = public(provider.version)
+    if pin == "exact":
+        return SpecifierSet(f"=={version}")
+    if pin == "compatible":
+        return SpecifierSet(f"~={version if version.count('.') else version + '.0'}")
+    if pin not in PINS:
+        try:
+            return SpecifierSet(pin)
+        except InvalidSpecifier as cause:
+            raise PlanError.of(
+                Code.REQUIREMENT_CLASH, "--pin", f"{pin!r} is neither a specifier nor one of {', '.join(PINS)}"
+            ) from cause
+    manifest = provider.manifest
+    lower = Specifier(f">={lower_bound(manifest, used) if manifest else version}")
+    if pin == "minimum":
+        return SpecifierSet(str(lower))
+    if manifest is not None and manifest.compatible:
+        return _inherit(lower, expand(manifest.compatible, manifest.version))
+    if manifest is not None and manifest.history:
+        return SpecifierSet(str(lower))
+    return SpecifierSet(f"=={version}")
+
+
+def _inherit(lower: Specifier, declared: SpecifierSet) -> SpecifierSet:
+    if any(clause.operator in {"==", "===", "~="} for clause in declared):
+        return declared
+    upper = [str(clause) for clause in declared if clause.operator in {"<", "<=", "!="}]
+    return SpecifierSet(",".join([str(lower), *sorted(upper)]))
+
+
+def minimum(specifiers: SpecifierSet) -> tuple[int, ...]:
+    """Return the release segment of the lowest version that *specifiers* accept, for a comparison at run time; or ``()``."""
+    lowest = [
+        Version(c.version.removesuffix(".*")).release for c in specifiers if c.operator in {">=", "==", "~=", "==="}
+    ]
+    return max(lowest, default=())
+
+
+def requirement(name: str, specifiers: SpecifierSet, marker: str = MARKER) -> str:
+    """Return the ``Requires-Dist`` value (PEP 508)."""
+    text = f"{canonicalize_name(name)}{specifiers}"
+    return str(Requirement(f"{text}; {marker}" if marker else text))
+
+
+def merge(
+    existing: Sequence[str], earlier: Collection[str], name: str, specifiers: SpecifierSet, marker: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return (remove, add): what changes in the ``Requires-Dist`` values *existing* so that *name* is required.
+
+    *earlier* are values that an earlier repair wrote: they are replaced. The author's own are kept; what they do not imply is
+    added. Raises PlanError where no version can satisfy both.
+    """
+    wanted = requirement(name, specifiers, marker)
+    remove: list[str] = []
+    for value in existing:
+        try:
+            present = Requirement(value)
+        except InvalidRequirement:
+            continue
+        if canonicalize_name(present.name) != canonicalize_name(name):
+            continue
+        if value in earlier:
+            if value != wanted:
+                remove.append(value)
+        elif "extra" not in str(present.marker or "") and contradictory(present.specifier, specifiers):
+            raise PlanError.of(
+                Code.REQUIREMENT_CLASH,
+                "METADATA",
+                f"the wheel requires {value!r}, and what it uses asks for {wanted!r}: no version satisfies both",
+                "Change the dependency in the project, or pass --pin.",
+            )
+    add = () if wanted in existing else (wanted,)
+    return tuple(remove), add
+
+
+def contradictory(one: SpecifierSet, other: SpecifierSet) -> bool:
+    """Return whether no version satisfies both: tried on every version that a clause names and its neighbours."""
+    versions: set[Version] = {Version("0")}
+    for clause in (*one, *other):
+        base = Version(clause.version.removesuffix(".*")).public
+        versions.update(Version(text) for text in (base, f"{base}.0.1", f"{base}.post1", f"{base}.dev0"))
+    high = max(versions)
+    versions.add(Version(f"{high.epoch}!{high.release[0] + 1}"))
+    both = SpecifierSet(f"{one},{other}".strip(","))
+    return not any(both.contains(version, prereleases=True) for version in versions)

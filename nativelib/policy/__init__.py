@@ -1,0 +1,4 @@
+"""What a platform tag allows: policies as data, and one judge.
+
+``values`` has the values, ``load`` expands the packaged data, ``judge`` decides. Import from ``judge``.
+"""

@@ -1,0 +1,133 @@
+"""The packaged policy data, expanded into values. The only I/O of this room: each file is read once."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from nativelib.facts.elf import Libc
+from nativelib.facts.tags import PlatformTag
+from nativelib.policy.values import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FILES = {Libc.GLIBC: "manylinux.json", Libc.MUSL: "musllinux.json"}
+
+# The names that the ABI supplements and glibc's shlib-versions give the loader.
+_GLIBC_LOADERS = {
+    "x86_64": "ld-linux-x86-64.so.2",
+    "i686": "ld-linux.so.2",
+    "aarch64": "ld-linux-aarch64.so.1",
+    "armv7l": "ld-linux-armhf.so.3",
+    "ppc64le": "ld64.so.2",
+    "ppc64": "ld64.so.1",
+    "s390x": "ld64.so.1",
+    "riscv64": "ld-linux-riscv64-lp64d.so.1",
+    "loongarch64": "ld-linux-loongarch-lp64d.so.1",
+}
+# Alpine calls the library after its own architecture names, musl the loader after musl's.
+_ALPINE_NAMES = {"i686": "x86", "armv7l": "armv7"}
+_MUSL_NAMES = {"i686": "i386", "armv7l": "armhf", "ppc64le": "powerpc64le"}
+
+
+def is_loader(soname: str) -> bool:
+    """Return whether *soname* is the dynamic loader itself, which every process has."""
+    return soname.startswith(("ld-linux", "ld64.so.", "ld.so.", "ld-musl-"))
+
+
+@cache
+def policies_for(libc: Libc, architecture: str) -> tuple[Policy, ...]:
+    """Return the policies of *architecture*, oldest first; empty if there is none."""
+    return tuple(policy for policy in _policies(libc) if policy.architecture == architecture)
+
+
+@cache
+def policy_libraries(libc: Libc, architecture: str) -> frozenset[str]:
+    """Return the sonames that some policy allows from the system, the loader included."""
+    names = {name for policy in policies_for(libc, architecture) for name in policy.libraries}
+    if libc is Libc.GLIBC and architecture in _GLIBC_LOADERS:
+        names.add(_GLIBC_LOADERS[architecture])
+    return frozenset(names)
+
+
+def platform_tags(policy: Policy) -> tuple[str, ...]:
+    """Return the tag of *policy* and its aliases, sorted: all of them belong into a file name."""
+    return tuple(sorted(f"{name}_{policy.architecture}" for name in (policy.name, *policy.aliases)))
+
+
+@cache
+def all_tags() -> tuple[str, ...]:
+    """Return every platform tag that has a policy, aliases included, sorted."""
+    return tuple(sorted(tag for libc in _FILES for policy in _policies(libc) for tag in platform_tags(policy)))
+
+
+def lookup(tag: str) -> Policy | None:
+    """Return the policy of the platform tag *tag*, whichever way it is spelled, or ``None``."""
+    value = PlatformTag.parse(tag)
+    if value.libc is None:
+        return None
+    found = (p for p in policies_for(value.libc, value.architecture) if p.version == value.version)
+    return next(found, None)
+
+
+def data_source(libc: Libc) -> str:
+    """Return where the figures come from: name and version."""
+    return str(_document(libc)["source"])
+
+
+@cache
+def _document(libc: Libc) -> dict[str, Any]:
+    text = resources.files(__package__).joinpath("data", _FILES[libc]).read_text("utf-8")
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+@cache
+def _policies(libc: Libc) -> tuple[Policy, ...]:
+    return tuple(_expand(_document(libc), libc))
+
+
+def _expand(document: dict[str, Any], libc: Libc) -> Iterator[Policy]:
+    """Yield one policy for each entry and architecture. An entry says only what it adds to the older ones."""
+    prefixes = document["prefixes"].split()
+    libraries: set[str] = set()
+    versions: dict[str, dict[str, frozenset[str]]] = {}
+    forbidden: dict[str, frozenset[str]] = {}
+    for entry in document["policies"]:
+        architectures = entry["architectures"].split()
+        libraries.update(entry.get("libraries", "").split())
+        for soname, names in entry.get("forbids", {}).items():
+            forbidden[soname] = forbidden.get(soname, frozenset()) | frozenset(names.split())
+        for soname, names in entry.get("permits", {}).items():
+            forbidden[soname] -= frozenset(names.split())
+        for prefix, groups in entry.get("versions", {}).items():
+            for group, added in groups.items():
+                for architecture in architectures if group == "all" else group.split():
+                    known = versions.setdefault(architecture, {})
+                    known[prefix] = known.get(prefix, frozenset()) | frozenset(added.split())
+        family = PlatformTag.parse(f"{entry['name']}_any")
+        for architecture in architectures:
+            known = versions.get(architecture, {})
+            yield Policy(
+                name=entry["name"],
+                aliases=tuple(entry.get("aliases", "").split()),
+                libc=libc,
+                version=(family.version[0], family.version[1]),
+                architecture=architecture,
+                libraries=frozenset(libraries) | _libc_names(libc, architecture),
+                symbol_versions=MappingProxyType({prefix: known.get(prefix, frozenset()) for prefix in prefixes}),
+                forbidden=MappingProxyType({soname: names for soname, names in forbidden.items() if names}),
+            )
+
+
+def _libc_names(libc: Libc, architecture: str) -> frozenset[str]:
+    """Return the names under which musl is needed: what musl-gcc writes is the data's ``libc.so``."""
+    if libc is not Libc.MUSL:
+        return frozenset()
+    alpine = _ALPINE_NAMES.get(architecture, architecture)
+    musl = _MUSL_NAMES.get(architecture, architecture)
+    return frozenset({f"libc.musl-{alpine}.so.1", f"ld-musl-{musl}.so.1"})

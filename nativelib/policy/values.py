@@ -1,0 +1,104 @@
+"""The values of the policy room. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from nativelib.facts.elf import Libc
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What one platform tag allows on one architecture (PEP 600, PEP 656)."""
+
+    name: str
+    """The tag without its architecture: ``manylinux_2_17``."""
+    aliases: tuple[str, ...]
+    """Legacy names without architecture: ``manylinux2014``."""
+    libc: Libc
+    version: tuple[int, int]
+    """Version of the C library."""
+    architecture: str
+    libraries: frozenset[str] = field(hash=False)
+    """Sonames that every such system has."""
+    symbol_versions: Mapping[str, frozenset[str]] = field(hash=False)
+    """Prefix -> versions that every such system has: ``GLIBC`` -> ``2.17``. Other prefixes are not judged."""
+    forbidden: Mapping[str, frozenset[str]] = field(hash=False)
+    """Soname -> symbols that some of these systems do not export, though their version node is allowed."""
+
+    @property
+    def tag(self) -> str:
+        """The platform tag, without aliases."""
+        return f"{self.name}_{self.architecture}"
+
+    @property
+    def relr(self) -> bool:
+        """Whether the loader knows ``DT_RELR``: glibc since 2.36, musl since 1.2.4, which no musl 1.2 tag promises."""
+        if self.libc is Libc.MUSL:
+            return self.version > (1, 2)
+        return self.allows_version("GLIBC_ABI_DT_RELR")
+
+    def allows_version(self, version: str) -> bool:
+        """Return whether the version node *version* (``GLIBC_2.17``) is there, or its prefix is not judged."""
+        prefix, _, number = version.partition("_")
+        known = self.symbol_versions.get(prefix)
+        return known is None or number in known
+
+
+class ObstacleKind(StrEnum):
+    """Why a policy is not met."""
+
+    VERSION = "version"
+    """A symbol version that the policy does not have."""
+    LIBRARY = "library"
+    """A library from the system that the policy does not allow."""
+    FORBIDDEN = "forbidden"
+    """A symbol that some systems of the policy do not export."""
+    ISA = "isa"
+    """Instructions beyond the baseline of the architecture."""
+    MACHINE = "machine"
+    """A calling convention other than the architecture's, or no file for it at all."""
+    RELR = "relr"
+    """Relative relocations (``DT_RELR``) that the loader does not know."""
+    PYFPE = "pyfpe"
+    """Symbols of Python's ``--with-fpectl``, which most interpreters lack."""
+    UCS2 = "ucs2"
+    """Symbols of narrow Unicode builds of Python 2."""
+    UNVERSIONED = "unversioned"
+    """The C library has no symbol versions, so that nothing shows that an older one suffices."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """One reason why one policy is not met."""
+
+    policy: str
+    """Name of the policy, without architecture."""
+    member: str
+    """The file that it is about; empty if it is about all of them."""
+    kind: ObstacleKind
+    detail: str
+    """One plain line: ``needs GLIBC_2.34 of libc.so.6 (pthread_create)``."""
+    symbols: tuple[str, ...] = ()
+    """The names behind it, all of them, sorted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a set of files deserves."""
+
+    policy: Policy | None
+    """The oldest policy that everything meets, or ``None``."""
+    tag: str
+    """Its platform tag, or ``linux_<architecture>``."""
+    obstacles: tuple[Obstacle, ...]
+    """For every policy older than the one reached: why not. The newest of these policies comes first."""
+    versioned_symbols: Mapping[str, frozenset[str]] = field(hash=False)
+    """Library -> versions needed from the system, over all files. Loaders are judged, but not listed."""
+    ignored: tuple[str, ...] = ()
+    """Files that were not judged, because they are for another architecture or C library."""

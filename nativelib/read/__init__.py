@@ -1,0 +1,1 @@
+"""The world -> facts: archives, ELF files, providers, search paths, specs."""

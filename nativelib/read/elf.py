@@ -1,0 +1,264 @@
+"""ELF files -> :class:`~nativelib.facts.elf.ElfFacts`.
+
+A file is read as a loader reads it: header, segments, dynamic table. Section headers are optional. Layouts follow the
+generic ABI ("gABI", System V Application Binary Interface, chapters 4 and 5).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import mmap
+import stat
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from elftools.common.exceptions import ELFError
+from elftools.construct.core import ConstructError
+from elftools.elf.notes import iter_notes
+from elftools.elf.structs import ELFStructs
+
+from nativelib.errors import ReadError
+from nativelib.facts.elf import ElfFacts, Machine
+from nativelib.findings import Code
+from nativelib.read.elf_image import Image, Segment, Strings, bad_elf
+from nativelib.read.elf_symbols import DT_STRSZ, DT_STRTAB, DT_SYMENT, count_symbols, read_symbols, read_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from elftools.elf.elffile import ELFFile
+
+    from nativelib.read.elf_image import Buffer
+
+_PT_LOAD, _PT_DYNAMIC, _PT_INTERP, _PT_NOTE = 1, 2, 3, 4
+_DT_NULL, _DT_NEEDED, _DT_SONAME, _DT_RPATH, _DT_RUNPATH = 0, 1, 14, 15, 29
+_DT_RELR = 36
+_SHT_DYNSYM = 11
+
+_MAX_NOTES = 65536  # bytes; real files have some hundred, and 65535 overlapping segments must not cost hours
+# GNU_PROPERTY_X86_ISA_1_*, x86-64 psABI, "Program Property": one bit per level.
+_ISA_LEVELS = ((1, "x86-64-baseline"), (2, "x86-64-v2"), (4, "x86-64-v3"), (8, "x86-64-v4"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    machine: Machine
+    e_type: int
+    e_flags: int
+    segments: tuple[Segment, ...]
+    sections: bool
+    dynsym_size: int | None
+
+    def of_kind(self, kind: int) -> tuple[Segment, ...]:
+        return tuple(s for s in self.segments if s.kind == kind)
+
+
+def is_elf(head: bytes) -> bool:
+    """Return whether a file that begins with *head* (at least 4 bytes) claims to be an ELF file."""
+    return head[:4] == b"\x7fELF"
+
+
+def read_elf_file(path: Path, *, where: str | None = None) -> ElfFacts:
+    """Return the facts of the ELF file at *path*, which findings call *where* (by default the path).
+
+    The file is mapped, so that of a huge library only the tables come into memory. Raises ``ReadError``: ``NOT_FOUND``
+    if it cannot be read, ``BAD_ELF`` if it is not a sound ELF file.
+    """
+    where = str(path) if where is None else where
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for a writer
+            raise bad_elf(where, "not a regular file")
+        with path.open("rb") as file:
+            # In blocks through read(): hashing the mapping would make every page of it resident.
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if file.tell() == 0:
+                raise bad_elf(where, "not an ELF file: it is empty")
+            # Not closed here: the mapping goes when the last reference does, whatever an exception still refers to.
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise ReadError.of(Code.NOT_FOUND, where, f"cannot be read: {error.strerror or error}") from error
+    return read_elf(data, where=where, sha256=digest)
+
+
+def read_elf(data: Buffer, *, where: str, sha256: str | None = None) -> ElfFacts:
+    """Return the facts of the ELF file with the content *data*, which findings call *where*.
+
+    *sha256* is its digest as hex, if the caller has it already. Raises ``ReadError`` with ``BAD_ELF`` for everything
+    that a loader could not use, above all for truncated files; no other exception, whatever the bytes are.
+    """
+    image, header = _read_header(data, where)
+    facts = ElfFacts(
+        machine=header.machine,
+        e_type=header.e_type,
+        e_flags=header.e_flags,
+        dynamic=False,
+        interpreter=_interpreter(image, header),
+        soname=None,
+        needed=(),
+        rpath=(),
+        runpath=(),
+        version_needs=(),
+        version_definitions=(),
+        version_base=None,
+        imports=frozenset(),
+        exports=frozenset(),
+        **_notes(image, header)._asdict(),
+        relr=False,
+        sections=header.sections,
+        load_end=max((s.offset + s.size for s in image.loads), default=0),
+        size=len(data),
+        sha256=sha256 or hashlib.sha256(data).hexdigest(),
+    )
+    dynamic = [s for s in header.of_kind(_PT_DYNAMIC) if s.size]
+    return _with_dynamic(facts, image, header, dynamic[0]) if dynamic else facts
+
+
+def _read_header(data: Buffer, where: str) -> tuple[Image, _Header]:
+    if not is_elf(bytes(data[:4])):
+        raise bad_elf(where, "not an ELF file")
+    ident = bytes(data[:16])
+    if len(ident) < 16:
+        raise bad_elf(where, f"truncated: the ELF header has 52 bytes or more, the file has {len(ident)} bytes")
+    if ident[4] not in (1, 2) or ident[5] not in (1, 2):  # EI_CLASS, EI_DATA
+        raise bad_elf(where, f"unknown ELF class {ident[4]} or byte order {ident[5]}")
+    image = Image(data=data, where=where, bits=32 * ident[4], order="<" if ident[5] == 1 else ">")
+    fields = image.record(image.by_class("HHIIIIIHHHHHH", "HHIQQQIHHHHHH"), 16, "the ELF header")
+    e_type, e_machine, _, _, phoff, shoff, e_flags, _, phentsize, phnum, shentsize, shnum, _ = fields
+    segments = _segments(image, phoff, phentsize, phnum)
+    image = replace(image, loads=tuple(s for s in segments if s.kind == _PT_LOAD))
+    for load in image.loads:
+        image.take(load.offset, load.size, "a PT_LOAD segment")
+    # e_shnum is 0 where there are 65280 sections or more (gABI); even then there is a first one.
+    whole = shoff and shentsize == (64 if image.bits == 64 else 40) and shoff + shentsize * (shnum or 1) <= len(data)
+    header = _Header(
+        machine=Machine(e_machine, image.bits, image.order == "<"),
+        e_type=e_type,
+        e_flags=e_flags,
+        segments=segments,
+        sections=bool(whole),
+        dynsym_size=_dynsym_size(image, shoff, shnum) if whole else None,
+    )
+    return image, header
+
+
+def _segments(image: Image, offset: int, entry_size: int, count: int) -> tuple[Segment, ...]:
+    if count and entry_size != (56 if image.bits == 64 else 32):
+        raise image.bad(f"program headers of {entry_size} bytes; loaders refuse them")
+    if image.bits == 64:
+        rows = image.table("I4xQQ8xQ16x", offset, count, "the program header table")
+    else:
+        rows = image.table("III4xI12x", offset, count, "the program header table")
+    return tuple(Segment(*row) for row in rows)
+
+
+def _dynsym_size(image: Image, offset: int, count: int) -> int | None:
+    """Return the size in bytes of the ``SHT_DYNSYM`` section, or ``None`` without one."""
+    layout = image.by_class("4xI12xI16x", "4xI24xQ24x")
+    rows = image.table(layout, offset, count, "the section header table")
+    return next((size for kind, size in rows if kind == _SHT_DYNSYM), None)
+
+
+def _interpreter(image: Image, header: _Header) -> str | None:
+    for segment in header.of_kind(_PT_INTERP):
+        text = bytes(image.take(segment.offset, min(segment.size, 4096), "PT_INTERP"))  # PATH_MAX
+        return text.partition(b"\0")[0].decode(errors="backslashreplace")
+    return None
+
+
+def _with_dynamic(facts: ElfFacts, image: Image, header: _Header, segment: Segment) -> ElfFacts:
+    """Return *facts* with what the dynamic table says."""
+    entries = _dynamic_entries(image, segment)
+    # Of a tag that stands twice, glibc and musl use the last one; only DT_NEEDED may be repeated.
+    tags = dict(entries)
+    if tags.get(DT_SYMENT, 0) not in (0, 24 if image.bits == 64 else 16):
+        raise image.bad(f"broken dynamic table: symbols of {tags[DT_SYMENT]} bytes")
+    strings = _string_table(image, tags)
+    versions = read_versions(image, tags, strings)
+    count = count_symbols(image, header.machine.e_machine, tags, header.dynsym_size)
+    imports, exports = read_symbols(image, tags, strings, versions, count) if count else (facts.imports, facts.exports)
+    return replace(
+        facts,
+        dynamic=True,
+        soname=strings.at(tags[_DT_SONAME]) if _DT_SONAME in tags else None,
+        needed=tuple(strings.at(value) for tag, value in entries if tag == _DT_NEEDED),
+        rpath=_directories(strings.at(tags[_DT_RPATH])) if _DT_RPATH in tags else (),
+        runpath=_directories(strings.at(tags[_DT_RUNPATH])) if _DT_RUNPATH in tags else (),
+        version_needs=versions.needs,
+        version_definitions=versions.definitions,
+        version_base=versions.base,
+        imports=imports,
+        exports=exports,
+        relr=_DT_RELR in tags,
+    )
+
+
+def _dynamic_entries(image: Image, segment: Segment) -> Sequence[tuple[int, int]]:
+    size = 16 if image.bits == 64 else 8
+    offset = image.locate(segment.address, segment.size, "PT_DYNAMIC")
+    entries: list[tuple[int, int]] = []
+    for tag, value in image.table(image.by_class("II", "QQ"), offset, segment.size // size, "PT_DYNAMIC"):
+        if tag == _DT_NULL:
+            return entries
+        entries.append((tag, value))
+    raise image.bad("broken dynamic table: it does not end with DT_NULL")
+
+
+def _string_table(image: Image, tags: dict[int, int]) -> Strings:
+    if DT_STRTAB not in tags:
+        return Strings(image, b"")
+    size = tags.get(DT_STRSZ, 0)
+    return Strings(image, bytes(image.take(image.locate(tags[DT_STRTAB], size, "DT_STRTAB"), size, "DT_STRTAB")))
+
+
+def _directories(text: str) -> tuple[str, ...]:
+    return tuple(text.split(":")) if text else ()
+
+
+class _Notes(NamedTuple):
+    build_id: str | None
+    isa_needed: frozenset[str]
+
+
+class _NoteSource(NamedTuple):
+    """The part of pyelftools' ``ELFFile`` that ``iter_notes`` uses; the whole of it reads section headers, too."""
+
+    stream: io.BytesIO
+    structs: ELFStructs
+    elfclass: int
+
+
+def _notes(image: Image, header: _Header) -> _Notes:
+    """Return what the notes say; a broken note says nothing, to us as to loaders."""
+    build_id, isa, left = None, 0, _MAX_NOTES
+    for segment in header.of_kind(_PT_NOTE):
+        left -= segment.size
+        if left < 0:
+            break
+        content = bytes(image.take(segment.offset, segment.size, "PT_NOTE"))
+        source = _NoteSource(io.BytesIO(content), _structs(image.order == "<", image.bits), image.bits)
+        try:
+            for note in iter_notes(cast("ELFFile", source), 0, len(content)):
+                if note.n_name == "GNU" and note.n_type == "NT_GNU_BUILD_ID":
+                    build_id = build_id or str(note.n_desc) or None
+                elif note.n_name == "GNU" and note.n_type == "NT_GNU_PROPERTY_TYPE_0":
+                    isa |= _isa_bits(note.n_desc)
+        except (ELFError, ConstructError):
+            continue
+    return _Notes(build_id, frozenset(name for bit, name in _ISA_LEVELS if isa & bit))
+
+
+def _isa_bits(properties: list[object]) -> int:
+    needed = [p for p in properties if getattr(p, "pr_type", None) == "GNU_PROPERTY_X86_ISA_1_NEEDED"]
+    return next((int(bits) for p in needed if isinstance(bits := getattr(p, "pr_data", None), int)), 0)
+
+
+@cache
+def _structs(little_endian: bool, bits: int) -> ELFStructs:
+    # The structs are the same for all files of one kind, and building them takes longer than reading notes with them.
+    structs = ELFStructs(little_endian, bits)
+    structs.create_basic_structs()
+    structs.create_advanced_structs()
+    return structs

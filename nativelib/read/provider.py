@@ -1,0 +1,232 @@
+"""Providers: a wheel file, an unpacked wheel, or an installed distribution, read into facts."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import posixpath
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from nativelib.errors import ReadError
+from nativelib.facts.manifest import MANIFEST, parse_manifest
+from nativelib.facts.metadata import parse_wheel_text
+from nativelib.facts.provider import ProvidedLibrary, Provider, ProviderKind
+from nativelib.facts.wheel import Scheme, place_of
+from nativelib.findings import Code
+from nativelib.read.command import python_paths
+from nativelib.read.elf import is_elf, read_elf_file
+from nativelib.read.wheel import read_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from packaging.specifiers import SpecifierSet
+
+    from nativelib.facts.elf import ElfFacts
+    from nativelib.facts.manifest import Manifest
+
+_FOR_SONAME = re.compile(r"^(?P<soname>[^=<>~!;\s/]*\.so[^=<>~!;\s/]*)=(?!=)(?P<target>.+)$")
+
+
+def read_provider(
+    text: str, *, python: str | None = None, imported: Collection[str] = (), search: Sequence[str] | None = None
+) -> Provider:
+    """Return the provider that ``--provided-by`` *text* names.
+
+    *text* is a wheel file, a directory with an unpacked wheel, or a distribution with an optional specifier, each perhaps
+    behind ``SONAME=``. An installed distribution is one of the running interpreter, of *python*, or found in the
+    directories *search*. *imported* are normalised names whose package is meant to be imported. Raises ReadError.
+    """
+    match = _FOR_SONAME.match(text)
+    only, target = (match["soname"], match["target"]) if match else (None, text)
+    path = Path(target)
+    if target.endswith(".whl") or path.is_file():
+        return _from_wheel(path, text, only, imported)
+    if path.is_dir() and not _installed_name(target):
+        return _from_directory(path, text, only, imported)
+    return _from_installed(target, text, only, imported, python, search)
+
+
+def _installed_name(target: str) -> bool:
+    """Return whether *target* is meant as a distribution although a directory has that name: it holds no dist-info."""
+    return "/" not in target and not any(Path(target).glob("*.dist-info"))
+
+
+def _from_wheel(path: Path, origin: str, only: str | None, imported: Collection[str]) -> Provider:
+    facts = read_wheel(path)
+    files = {place_of(name).path: elf for name, elf in facts.elf.items() if place_of(name).scheme is Scheme.SITE}
+    raw = facts.texts.get(f"{facts.dist_info}/{MANIFEST}")
+    if raw is None and facts.member(f"{facts.dist_info}/{MANIFEST}") is not None:
+        raise ReadError.of(Code.NOT_A_PROVIDER, str(path), f"its {MANIFEST} is too large to be a manifest")
+    manifest = parse_manifest(raw.decode("utf-8", "replace"), where=f"{path}: {MANIFEST}") if raw is not None else None
+    return _provider(
+        name=facts.name.normalized,
+        version=facts.name.version.replace("_", "+", 1),
+        origin=origin,
+        only=only,
+        imported=imported,
+        files=files,
+        manifest=manifest,
+        platforms=facts.name.platforms,
+    )
+
+
+def _from_directory(path: Path, origin: str, only: str | None, imported: Collection[str]) -> Provider:
+    infos = sorted(path.glob("*.dist-info"))
+    if len(infos) != 1:
+        text = f"holds {len(infos)} .dist-info directories, and an unpacked wheel has one"
+        raise ReadError.of(
+            Code.NOT_A_PROVIDER, str(path), text, "Give the wheel file, or unpack it into a directory of its own."
+        )
+    return _from_distribution(importlib.metadata.PathDistribution(infos[0]), origin, only, imported, None)
+
+
+def _from_installed(
+    target: str,
+    origin: str,
+    only: str | None,
+    imported: Collection[str],
+    python: str | None,
+    search: Sequence[str] | None,
+) -> Provider:
+    try:
+        wanted = Requirement(target)
+    except InvalidRequirement as cause:
+        raise ReadError.of(
+            Code.NOT_FOUND,
+            origin,
+            f"is neither a file, nor a directory, nor the name of a distribution: {cause}",
+            "Write a wheel's path, or a name such as 'openblas-lib' or 'openblas-lib>=0.3'.",
+        ) from cause
+    paths = list(search) if search is not None else list(python_paths(python)) if python else sys.path
+    for distribution in importlib.metadata.distributions(name=wanted.name, path=paths):
+        return _from_distribution(distribution, origin, only, imported, wanted.specifier)
+    where = f"for {python}" if python else f"for {sys.executable}"
+    raise ReadError.of(
+        Code.NOT_FOUND,
+        origin,
+        f"{wanted.name} is not installed {where}",
+        "Install it there, give its wheel file, or name another interpreter with --python.",
+    )
+
+
+def _from_distribution(
+    distribution: importlib.metadata.Distribution,
+    origin: str,
+    only: str | None,
+    imported: Collection[str],
+    pin: SpecifierSet | None,
+) -> Provider:
+    files: dict[str, ElfFacts] = {}
+    for entry in distribution.files or ():
+        name = entry.as_posix()
+        if name.startswith("../") or ".so" not in entry.name:
+            continue
+        located = Path(str(distribution.locate_file(entry)))
+        if located.is_file() and _starts_as_elf(located):
+            files[name] = read_elf_file(located)
+    raw = distribution.read_text(MANIFEST)
+    wheel = distribution.read_text("WHEEL")
+    platforms = tuple(tag.rsplit("-", 1)[-1] for tag in parse_wheel_text(wheel).tags) if wheel else ()
+    return _provider(
+        name=str(canonicalize_name(distribution.metadata["Name"])),
+        version=distribution.version,
+        origin=origin,
+        only=only,
+        imported=imported,
+        files=files,
+        manifest=parse_manifest(raw, where=f"{origin}: {MANIFEST}") if raw else None,
+        platforms=tuple(dict.fromkeys(platforms)),
+        pin=pin,
+    )
+
+
+def _starts_as_elf(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return is_elf(stream.read(16))
+
+
+def _provider(
+    *,
+    name: str,
+    version: str,
+    origin: str,
+    only: str | None,
+    imported: Collection[str],
+    files: Mapping[str, ElfFacts],
+    manifest: Manifest | None,
+    platforms: Iterable[str],
+    pin: SpecifierSet | None = None,
+) -> Provider:
+    libraries, every = _own(files, manifest, origin) if manifest else _foreign(files)
+    if not libraries:
+        raise ReadError.of(
+            Code.NOT_A_PROVIDER,
+            origin,
+            f"{name} {version} has no shared library in its packages, so it provides nothing",
+            "Name the distribution that carries the library.",
+        )
+    kind = ProviderKind.IMPORT if name in imported else ProviderKind.OWN if manifest else ProviderKind.FOREIGN
+    return Provider(
+        name=name,
+        version=version,
+        origin=origin,
+        kind=kind,
+        import_name=manifest.import_name if manifest else libraries[0].file.partition("/")[0],
+        libraries=libraries,
+        every=every,
+        manifest=manifest,
+        platforms=tuple(platforms),
+        pin=pin if pin is not None and str(pin) else None,
+        only=only,
+    )
+
+
+def _own(
+    files: Mapping[str, ElfFacts], manifest: Manifest, origin: str
+) -> tuple[tuple[ProvidedLibrary, ...], tuple[ProvidedLibrary, ...]]:
+    named = [library.file for library in manifest.libraries] + [library.file for library in manifest.private]
+    absent = [file for file in named if file not in files]
+    if absent:
+        raise ReadError.of(
+            Code.NOT_A_PROVIDER,
+            origin,
+            f"its manifest names files that are not there: {', '.join(absent)}",
+            "Build it again.",
+        )
+    libraries = tuple(
+        ProvidedLibrary(
+            soname=files[library.file].soname or posixpath.basename(library.file),
+            original_soname=library.original_soname,
+            aliases=library.aliases,
+            file=library.file,
+            facts=files[library.file],
+        )
+        for library in manifest.libraries
+    )
+    private = tuple(
+        ProvidedLibrary(
+            soname=files[library.file].soname or posixpath.basename(library.file),
+            original_soname=library.original_soname,
+            file=library.file,
+            facts=files[library.file],
+        )
+        for library in manifest.private
+    )
+    return libraries, (*libraries, *private)
+
+
+def _foreign(files: Mapping[str, ElfFacts]) -> tuple[tuple[ProvidedLibrary, ...], tuple[ProvidedLibrary, ...]]:
+    found: dict[str, ProvidedLibrary] = {}
+    for name, facts in sorted(files.items()):
+        if not facts.dynamic or facts.python_extension or facts.interpreter:
+            continue
+        soname = facts.soname or posixpath.basename(name)
+        found.setdefault(soname, ProvidedLibrary(soname=soname, original_soname=soname, file=name, facts=facts))
+    every = tuple(found.values())
+    return tuple(library for library in every if "/" in library.file), every

@@ -1,0 +1,200 @@
+"""The search path: where a library that the wheel does not have is found on this machine.
+
+The order follows ld.so(8), with the variables that are meant for repairing in front of everything, so that a run path which
+the build left behind cannot hide the library that the user points at. Directories of the wheel are not searched here.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nativelib.errors import ReadError
+from nativelib.facts.elf import MACHINES, Libc
+from nativelib.read.elf import read_elf_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from nativelib.facts.elf import ElfFacts
+    from nativelib.facts.outside import Outside
+
+FRONT_VARIABLES = ("NATIVELIB_LD_LIBRARY_PATH", "AUDITWHEEL_LD_LIBRARY_PATH")
+"""Searched before everything else."""
+
+_TRIPLETS = {
+    "x86_64": "x86_64-linux-gnu",
+    "i686": "i386-linux-gnu",
+    "aarch64": "aarch64-linux-gnu",
+    "armv7l": "arm-linux-gnueabihf",
+    "ppc64le": "powerpc64le-linux-gnu",
+    "ppc64": "powerpc64-linux-gnu",
+    "s390x": "s390x-linux-gnu",
+    "riscv64": "riscv64-linux-gnu",
+    "loongarch64": "loongarch64-linux-gnu",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPath:
+    """Directories in the order in which they are tried."""
+
+    front: tuple[str, ...] = ()
+    """Before the requester's run path."""
+    environment: tuple[str, ...] = ()
+    """``LD_LIBRARY_PATH``, after it."""
+    system: tuple[str, ...] = ()
+    """The machine's directories, or those of ``--ldpaths``."""
+    architecture: str
+    libc: Libc
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """All of them, once each."""
+        return tuple(dict.fromkeys((*self.front, *self.environment, *self.system)))
+
+
+def search_path(
+    architecture: str,
+    libc: Libc,
+    *,
+    ldpaths: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    prefix: Path | None = None,
+) -> SearchPath:
+    """Return the search path for files of *architecture* and *libc*.
+
+    *ldpaths* (directories joined by colons) replaces the machine's own directories and ``LD_LIBRARY_PATH``; *environ*
+    holds the variables; the library directories of *prefix* come before the machine's.
+    """
+    env = environ or {}
+    front = [entry for name in FRONT_VARIABLES for entry in _split(env.get(name, ""))]
+    if ldpaths is not None:
+        system, environment = _split(ldpaths), _split("")
+    elif prefix is not None and not prefix.samefile("/") and not prefix.samefile("/usr"):
+        triplet = _TRIPLETS.get(architecture, architecture)
+        if libc is Libc.MUSL:
+            triplet = triplet.replace("-gnu", "-musl")
+        below = [
+            str(prefix.absolute() / sub) for sub in ("lib", f"lib/{triplet}", "lib64", f"usr/lib/{triplet}", "usr/lib")
+        ]
+        system = (*below, *_system_directories(architecture, libc))
+        environment = _split(env.get("LD_LIBRARY_PATH", ""))
+    else:
+        system, environment = _system_directories(architecture, libc), _split(env.get("LD_LIBRARY_PATH", ""))
+    return SearchPath(
+        front=tuple(front),
+        environment=tuple(environment),
+        system=tuple(dict.fromkeys(system)),
+        architecture=architecture,
+        libc=libc,
+    )
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(str(Path(entry).absolute()) for entry in text.split(":") if entry)
+
+
+def _system_directories(architecture: str, libc: Libc) -> tuple[str, ...]:
+    triplet = _TRIPLETS.get(architecture, architecture)
+    if libc is Libc.MUSL:
+        triplet = triplet.replace("-gnu", "-musl")
+        configured = _lines(Path(f"/etc/ld-musl-{architecture}.path"))
+        usual = ("/lib", "/usr/local/lib", "/usr/lib")
+        return (*configured, f"/usr/local/lib/{triplet}", f"/lib/{triplet}", f"/usr/lib/{triplet}", *usual)
+    wide = ("/lib64", "/usr/lib64") if MACHINES[architecture].bits == 64 else ("/lib32", "/usr/lib32")
+    return (
+        *_ld_so_conf(Path("/etc/ld.so.conf"), depth=0),
+        f"/lib/{triplet}",
+        f"/usr/lib/{triplet}",
+        "/lib",
+        "/usr/lib",
+        *wide,
+        f"/usr/{triplet}/lib",
+    )
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ()
+    return tuple(line.strip() for line in text.replace(":", "\n").splitlines() if line.strip())
+
+
+def _ld_so_conf(path: Path, *, depth: int) -> Iterator[str]:
+    """Yield the directories of ld.so.conf(5) and of what it includes."""
+    if depth > 8:
+        return
+    for raw in _lines(path):
+        line = raw.partition("#")[0].strip()
+        if line.startswith("include "):
+            pattern = line.removeprefix("include ").strip()
+            for name in sorted(glob.glob(str(path.parent / pattern))):
+                yield from _ld_so_conf(Path(name), depth=depth + 1)
+        elif line.startswith("/"):
+            yield line
+
+
+def locate(
+    wanted: Iterable[tuple[str, str]],
+    requesters: Mapping[str, ElfFacts],
+    path: SearchPath,
+    known: Outside,
+) -> Outside:
+    """Return *known* with an entry for each (requester, soname) of *wanted*.
+
+    A file of another machine or C library is passed over and remembered as rejected.
+    """
+    paths, files, rejected = dict(known.paths), dict(known.files), dict(known.rejected)
+    for requester, soname in wanted:
+        facts = requesters.get(requester) or files.get(requester)
+        paths[requester, soname] = None
+        for candidate in _candidates(requester, facts, soname, path):
+            real = os.path.realpath(candidate)
+            found = files.get(real)
+            try:
+                found = found or read_elf_file(Path(real))
+            except ReadError as problem:
+                rejected.setdefault(soname, f"{candidate}: {problem.findings[0].message}")
+                continue
+            reason = _mismatch(found, path)
+            if reason:
+                rejected.setdefault(soname, f"{candidate} {reason}")
+                continue
+            files[real] = found
+            paths[requester, soname] = real
+            break
+    return replace(known, paths=paths, files=files, rejected=rejected, searched=path.directories)
+
+
+def _mismatch(facts: ElfFacts, path: SearchPath) -> str:
+    if facts.architecture != path.architecture:
+        return f"is for {facts.architecture}, not for {path.architecture}"
+    if facts.libc is not None and facts.libc is not path.libc:
+        return f"is linked with {facts.libc}, not with {path.libc}"
+    return ""
+
+
+def _candidates(requester: str, facts: ElfFacts | None, soname: str, path: SearchPath) -> Iterator[str]:
+    if "/" in soname:
+        yield soname
+        return
+    for directory in _directories(requester, facts, path):
+        candidate = f"{directory}/{soname}"
+        if Path(candidate).is_file():
+            yield candidate
+
+
+def _directories(requester: str, facts: ElfFacts | None, path: SearchPath) -> Sequence[str]:
+    run_path: list[str] = []
+    for entry in facts.run_path if facts else ():
+        text = entry.replace("${ORIGIN}", "$ORIGIN")
+        if requester.startswith("/"):
+            text = text.replace("$ORIGIN", str(Path(requester).parent))
+        if text.startswith("/"):
+            run_path.append(text)
+    return tuple(dict.fromkeys((*path.front, *run_path, *path.environment, *path.system)))

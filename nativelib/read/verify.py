@@ -1,0 +1,65 @@
+"""Read a result back before it gets its name: with the ``wheel`` package, which knows nothing of how it was written."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import BadZipFile
+
+from wheel.wheelfile import WheelError, WheelFile  # type: ignore[import-untyped, unused-ignore]
+
+from nativelib.errors import NativelibError, WriteError
+from nativelib.facts.elf import identity
+from nativelib.findings import Code
+from nativelib.read.elf import read_elf_file
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from nativelib.facts.elf import ElfFacts
+
+
+def read_back(path: Path, filename: str, predicted: Mapping[str, ElfFacts | None], changed: Collection[str]) -> None:
+    """Check the staged wheel at *path*, which is to be called *filename*.
+
+    RECORD must name every member; each *changed* member must have the content that RECORD says, and each ELF member in
+    *predicted* exactly the facts that the plan foresaw. Raises WriteError: it is a defect of nativelib or of patchelf.
+    """
+    with tempfile.TemporaryDirectory(prefix="nativelib-") as directory:
+        link = Path(directory) / filename
+        link.symlink_to(path.absolute())
+        try:
+            with WheelFile(str(link)) as archive:
+                for name in changed:
+                    target = Path(directory) / "member"
+                    with archive.open(name) as stream, target.open("wb") as copy:
+                        shutil.copyfileobj(stream, copy, 1 << 20)
+                    if name in predicted:
+                        _compare(name, predicted[name], target)
+        except (WheelError, BadZipFile, KeyError, OSError) as cause:
+            raise _defect(filename, f"does not read back: {cause}") from cause
+
+
+def _compare(name: str, expected: ElfFacts | None, file: Path) -> None:
+    try:
+        found = identity(read_elf_file(file, where=name))
+    except NativelibError as cause:
+        raise _defect(name, f"is not readable after writing: {cause}") from cause
+    if expected is None or found == expected:
+        return
+    wrong = [field for field in found.__slots__ if getattr(found, field) != getattr(expected, field)]
+    detail = "; ".join(
+        f"{field} is {_short(getattr(found, field))}, not {_short(getattr(expected, field))}" for field in wrong
+    )
+    raise _defect(name, f"has not become what was planned: {detail}")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _defect(where: str, message: str) -> WriteError:
+    return WriteError.of(Code.INTERNAL, where, message, "Nothing was written. Please report this with the wheel.")

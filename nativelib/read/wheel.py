@@ -1,0 +1,179 @@
+"""A wheel file -> :class:`~nativelib.facts.wheel.WheelFacts`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from nativelib.errors import ReadError
+from nativelib.facts.metadata import parse_metadata, parse_wheel_text
+from nativelib.facts.record import parse_record, record_problems
+from nativelib.facts.wheel import WheelFacts
+from nativelib.findings import Code, Severity, error
+from nativelib.read.archive import WheelArchive
+from nativelib.read.contents import read_contents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from nativelib.facts.record import RecordEntry
+    from nativelib.facts.wheel import WheelName
+    from nativelib.facts.zipformat import Entry
+    from nativelib.findings import Finding
+    from nativelib.read.contents import Content
+
+_MAX_TEXT: Final = 1 << 20
+_MAX_REQUIRED_TEXT: Final = 16 << 20
+_MAX_ALL_TEXT: Final = 48 << 20
+_REQUIRED: Final = ("METADATA", "WHEEL", "RECORD")
+
+
+def read_wheel(path: Path, *, check_record: bool = True) -> WheelFacts:
+    """Return what is known about the wheel file *path*.
+
+    Every member is unpacked once, checked against its CRC and hashed. With ``check_record``, RECORD must list every
+    member with its digest and size, and nothing else (PEP 376, PEP 427). Raises :class:`ReadError` with all problems
+    of one kind at once: ``NOT_FOUND``, ``NOT_A_WHEEL`` (also for damaged members), ``UNSAFE_MEMBER``, ``BAD_RECORD``,
+    or ``BAD_METADATA`` where METADATA or WHEEL is missing, wrong, or does not fit the file name. A broken ELF
+    member is no error, but a warning in the facts: perhaps nothing needs it.
+    """
+    with WheelArchive(path) as archive:
+        dist_info = _find_dist_info(archive.entries, archive.name)
+        _check_sizes(archive.entries, dist_info)
+        record = _read_record(archive, dist_info) if check_record else ()
+        contents, sha256 = read_contents(
+            archive,
+            wanted=lambda entry: _is_text(entry, dist_info),
+            algorithms={line.path: line.algorithm for line in record},
+        )
+        normal = archive.is_normal(dist_info)
+        entries, name = archive.entries, archive.name
+    by_name = {entry.name: content for entry, content in zip(entries, contents, strict=True)}
+    _raise_for(finding for content in contents for finding in content.findings if finding.severity is Severity.ERROR)
+    if check_record:
+        found = {entry.name: (by_name[entry.name].digest, entry.size) for entry in entries}
+        _raise_for(record_problems(record, found, dist_info))
+    metadata = _required_text(by_name, f"{dist_info}/METADATA")
+    wheel = _required_text(by_name, f"{dist_info}/WHEEL")
+    _check_metadata(metadata, wheel, name, dist_info)
+    return WheelFacts(
+        path=os.path.abspath(path),  # noqa: PTH100 - Path.resolve() would follow links, and the file name counts
+        sha256=sha256,
+        name=name,
+        members=tuple(entry.member(by_name[entry.name].sha256) for entry in entries),
+        normal=normal,
+        dist_info=dist_info,
+        metadata=metadata,
+        wheel=wheel,
+        elf={entry.name: facts for entry in entries if (facts := by_name[entry.name].elf) is not None},
+        texts={
+            entry.name: text
+            for entry in entries
+            if (text := by_name[entry.name].text) is not None and entry.size <= _MAX_TEXT
+        },
+        findings=tuple(finding for content in contents for finding in content.findings),
+    )
+
+
+def _raise_for(findings: Iterable[Finding]) -> None:
+    """Raise all *findings* as one error, if there are any."""
+    problems = tuple(findings)
+    if problems:
+        raise ReadError(problems)
+
+
+def _find_dist_info(entries: Sequence[Entry], name: WheelName) -> str:
+    """Return the one ``.dist-info`` directory, which must be that of the file name."""
+    tops = dict.fromkeys(entry.name.partition("/")[0] for entry in entries if "/" in entry.name)
+    found = [top for top in tops if top.endswith(".dist-info")]
+    if not found:
+        raise ReadError.of(Code.NOT_A_WHEEL, str(name), "It has no .dist-info directory.")
+    if len(found) > 1:
+        raise ReadError.of(Code.BAD_RECORD, str(name), f"It has several .dist-info directories: {', '.join(found)}.")
+    distribution, _, version = found[0].removesuffix(".dist-info").rpartition("-")
+    if canonicalize_name(distribution) != name.normalized or not _same_version(version, name.version):
+        message = f"Its directory {found[0]} does not fit the file name, {name.distribution} {name.version}."
+        raise ReadError.of(Code.BAD_RECORD, str(name), message, "Give the file its original name.")
+    return found[0]
+
+
+def _same_version(one: str, other: str) -> bool:
+    """Return whether two versions are the same (PEP 440); what is no version is compared as text."""
+    try:
+        return Version(one) == Version(other)
+    except InvalidVersion:
+        return one == other
+
+
+def _is_text(entry: Entry, dist_info: str) -> bool:
+    """Return whether plans may want the content of *entry*: small metadata, and modules that can hold the hook."""
+    if entry.name in (f"{dist_info}/METADATA", f"{dist_info}/WHEEL"):
+        return True
+    known = entry.name.rpartition("/")[2] in ("__init__.py", "_distributor_init.py")
+    return entry.size <= _MAX_TEXT and (known or entry.name.startswith(f"{dist_info}/"))
+
+
+def _check_sizes(entries: Sequence[Entry], dist_info: str) -> None:
+    """Refuse metadata that is too large to be held in memory; the sizes are enforced while unpacking."""
+    required = [f"{dist_info}/{name}" for name in _REQUIRED]
+    problems = [
+        error(Code.UNSAFE_MEMBER, entry.name, f"It has {entry.size} bytes; more than {_MAX_REQUIRED_TEXT} are refused.")
+        for entry in entries
+        if entry.name in required and entry.size > _MAX_REQUIRED_TEXT
+    ]
+    total = sum(entry.size for entry in entries if _is_text(entry, dist_info))
+    if total > _MAX_ALL_TEXT and not problems:
+        message = f"Its metadata and __init__.py files have {total} bytes; more than {_MAX_ALL_TEXT} are refused."
+        problems.append(error(Code.UNSAFE_MEMBER, dist_info, message))
+    _raise_for(problems)
+
+
+def _read_record(archive: WheelArchive, dist_info: str) -> tuple[RecordEntry, ...]:
+    """Return the lines of RECORD, which must be there."""
+    name = f"{dist_info}/RECORD"
+    entry = archive.entry(name)
+    if entry is None:
+        raise ReadError.of(Code.BAD_RECORD, name, "It is missing, so nothing says what the files of the wheel must be.")
+    return parse_record(_decode(archive.read(entry), name, Code.BAD_RECORD))
+
+
+def _decode(data: bytes, where: str, code: Code) -> str:
+    """Return *data* as text; the metadata of a wheel is UTF-8 (PEP 427, PEP 566)."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as failure:
+        raise ReadError.of(code, where, f"It is not UTF-8: {failure.reason} at byte {failure.start}.") from None
+
+
+def _required_text(contents: Mapping[str, Content], name: str) -> str:
+    """Return the text of a member that every wheel has."""
+    content = contents.get(name)
+    if content is None or content.text is None:
+        raise ReadError.of(Code.BAD_METADATA, name, "It is missing.")
+    return _decode(content.text, name, Code.BAD_METADATA)
+
+
+def _check_metadata(metadata: str, wheel: str, name: WheelName, dist_info: str) -> None:
+    """Refuse METADATA and WHEEL that cannot be parsed or that speak of another distribution than the file name."""
+    problems: list[Finding] = []
+    try:
+        parse_wheel_text(wheel)
+    except ReadError as failure:
+        problems.extend(failure.findings)
+    try:
+        fields = parse_metadata(metadata)
+    except ReadError as failure:
+        problems.extend(failure.findings)
+    else:
+        if canonicalize_name(fields.name) != name.normalized or not _same_version(fields.version, name.version):
+            message = (
+                f"It says {fields.name} {fields.version}, but the file name says {name.distribution} {name.version}."
+            )
+            problems.append(
+                error(Code.BAD_METADATA, f"{dist_info}/METADATA", message, "Give the file its original name.")
+            )
+    _raise_for(problems)

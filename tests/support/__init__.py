@@ -1,0 +1,1 @@
+"""What tests share: real compilers, real wheels, real environments."""

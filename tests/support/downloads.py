@@ -1,0 +1,125 @@
+"""Published files, downloaded once into a cache.
+
+The cache is ``NATIVELIB_TEST_CACHE``, else ``~/.cache/nativelib-tests``. Without a network a test that needs a file is
+skipped, or fails if ``CI`` is set.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.support.tools import lacking, require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+def cache_directory() -> Path:
+    """Return the directory that downloads are kept in; it exists."""
+    chosen = os.environ.get("NATIVELIB_TEST_CACHE")
+    path = Path(chosen) if chosen else Path.home() / ".cache" / "nativelib-tests"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def pypi_wheel(
+    name: str, version: str, *, platform: str | None = None, python: str | None = None, sha256: str | None = None
+) -> Path:
+    """Return the wheel of *name* *version* from the package index.
+
+    *platform* is a platform tag (``manylinux_2_27_x86_64``), *python* a version without a dot (``311``); the default
+    of each is the running interpreter's. *sha256*, if given, must be that of the file.
+    """
+    target = cache_directory() / "pypi" / "-".join([name, version, platform or "host", python or "host"])
+    argv = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", f"{name}=={version}"]
+    argv += [f"--platform={platform}"] if platform else []
+    argv += [f"--python-version={python}", "--implementation=cp"] if python else []
+    with _locked(target):
+        if not target.is_dir():
+            with _staged(target) as stage:
+                _twice([*argv, "--dest", str(stage)], f"{name} {version} from the package index")
+    [wheel] = target.glob("*.whl")
+    found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise ValueError(f"{wheel} has SHA-256 {found}, not {sha256}")
+    return wheel
+
+
+def debian_package(name: str, *, architecture: str | None = None) -> Path:
+    """Return the directory of the Debian package *name*, unpacked as it lies in the root of a file system.
+
+    Needs no root: apt works on lists, caches and a status file of its own. *architecture* is Debian's name (``arm64``).
+    """
+    apt, dpkg_deb = require("apt-get"), require("dpkg-deb")
+    own = architecture or "host"
+    target = cache_directory() / "debian" / own / name
+    state = cache_directory() / "apt" / own
+    with _locked(state):
+        if not target.is_dir():
+            options = _apt_options(state, architecture)
+            if not any((state / "lists").glob("*_Packages*")):
+                _twice([apt, *options, "update", "-qq"], "the list of Debian packages")
+            with _staged(target) as stage:
+                _twice([apt, *options, "download", "-qq", name], f"the Debian package {name}", cwd=state / "downloads")
+                [deb] = (state / "downloads").glob(f"{name}_*.deb")
+                subprocess.run([dpkg_deb, "-x", str(deb), str(stage)], check=True)
+                deb.unlink()
+    return target
+
+
+def _apt_options(state: Path, architecture: str | None) -> list[str]:
+    for directory in ("lists/partial", "cache/archives/partial", "downloads"):
+        (state / directory).mkdir(parents=True, exist_ok=True)
+    (state / "status").touch()
+    settings = {
+        "Dir::State": state,
+        "Dir::State::lists": state / "lists",
+        "Dir::State::status": state / "status",
+        "Dir::Cache": state / "cache",
+        "Dir::Cache::archives": state / "cache" / "archives",
+        "APT::Sandbox::User": "root",
+        "Debug::NoLocking": "true",
+    }
+    if architecture:
+        settings |= {"APT::Architecture": architecture, "APT::Architectures": architecture}
+    return [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
+
+
+def _twice(argv: Sequence[str], what: str, cwd: Path | None = None) -> None:
+    """Run *argv*, and once more if it fails: networks do."""
+    problem = ""
+    for _ in range(2):
+        done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return
+        problem = (done.stderr or done.stdout).strip()
+    lacking(f"{what} ({problem[-300:]})")
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    # Test processes run side by side and share the cache.
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with (target.parent / f".{target.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _staged(target: Path) -> Iterator[Path]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix=".incomplete-", dir=target.parent))
+    try:
+        yield stage
+        stage.rename(target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
