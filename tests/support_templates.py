@@ -63,7 +63,9 @@ def compile_library(
     if library.versions:
         nodes = [f"{node} {{ global: {symbol};" for node, symbol in library.versions.items()]
         options["version_script"] = " };\n".join(nodes) + " local: *; };\n"
-    source = f"int {library.stem}_value(void) {{ return {library.value}; }}\nint {library.stem}_new(void) {{ return 7; }}\n"
+    source = (
+        f"int {library.stem}_value(void) {{ return {library.value}; }}\nint {library.stem}_new(void) {{ return 7; }}\n"
+    )
     return shared_library(directory, name or soname, source, soname=soname, **options)
 
 

@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -21,7 +22,6 @@ from wheel.wheelfile import WheelFile
 
 from nativelib.errors import ReadError, WriteError
 from nativelib.facts.order import member_order
-from nativelib.facts.wheel import Member, WheelFacts
 from nativelib.findings import Code
 from nativelib.read.wheel import read_wheel
 from nativelib.write.archive import (
@@ -35,6 +35,9 @@ from nativelib.write.archive import (
 from tests.support.downloads import pypi_wheel
 from tests.support.tools import require
 from tests.support.wheels import make_wheel, members
+
+if TYPE_CHECKING:
+    from nativelib.facts.wheel import Member, WheelFacts
 
 NAME = "demo-1.0-py3-none-any.whl"
 
@@ -130,7 +133,10 @@ def test_raw_copy_keeps_every_member(
         with zipfile.ZipFile(Unseekable(buffer) if streamed else buffer, "w") as archive:
             archive.comment = b"a comment"
             archive.mkdir("b")
-            for name, (content, method, mode, level) in [*files.items(), *((n, (c, 8, 0o644, 6)) for n, c in plain.items())]:
+            for name, (content, method, mode, level) in [
+                *files.items(),
+                *((n, (c, 8, 0o644, 6)) for n, c in plain.items()),
+            ]:
                 info = zipfile.ZipInfo(name, (2001, 2, 3, 4, 5, 6))
                 info.external_attr, info.compress_type = (0o100000 | mode) << 16, method
                 info._compresslevel = level  # type: ignore[attr-defined]
@@ -219,11 +225,13 @@ def test_the_bytes_depend_on_the_entries_alone(tmp_path: Path) -> None:
         "import os, sys; os.umask(int(sys.argv[2], 8)); os.cpu_count = lambda: int(sys.argv[3])\n"
         "from pathlib import Path; from nativelib.write.archive import NewMember, epoch_date_time, write_wheel\n"
         "content = b'some text, and more of it\\n' * 200_000\n"
-        "print(write_wheel(Path(sys.argv[1]), [NewMember(n, content, 0o755, epoch_date_time(os.environ)) for n in 'ab'],"
-        " source=None).sha256)"
+        "entries = [NewMember(n, content, 0o755, epoch_date_time(os.environ)) for n in 'ab']\n"
+        "print(write_wheel(Path(sys.argv[1]), entries, source=None).sha256)"
     )
     digests = set()
-    for number, (umask, zone, cores) in enumerate([("022", "UTC", 1), ("077", "Pacific/Kiritimati", 2), ("0", "EST5", 7)]):
+    for number, (umask, zone, cores) in enumerate(
+        [("022", "UTC", 1), ("077", "Pacific/Kiritimati", 2), ("0", "EST5", 7)]
+    ):
         (tmp_path / str(number)).mkdir()
         argv = [sys.executable, "-c", program, str(tmp_path / str(number) / "x.whl"), umask, str(cores)]
         root = str(Path(__file__).parent.parent)
@@ -259,9 +267,9 @@ def test_a_source_that_changed_is_noticed(tmp_path: Path) -> None:
     data = bytearray(wheel.read_bytes())
     data[40] ^= 0xFF
     wheel.write_bytes(data)
-    with pytest.raises(ReadError, match="a.py"):
+    with pytest.raises(ReadError, match=r"a\.py"):
         read_member(wheel, member)
-    with pytest.raises(ReadError, match="a.py"):
+    with pytest.raises(ReadError, match=r"a\.py"):
         extract_member(wheel, member, tmp_path / "target")
     wheel.write_bytes(bytes(len(data)))
     with pytest.raises(ReadError, match="changed"):

@@ -8,6 +8,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nativelib.errors import NativelibError, ReadError
+from nativelib.errors import ReadError
 from nativelib.findings import Code
 from nativelib.read.archive import WheelArchive
 from nativelib.read.wheel import read_wheel
@@ -64,7 +65,9 @@ def archive(*raws: Raw, comment: bytes = b"", tail: bytes = b"", head: bytes = b
         size = len(raw.content) if raw.size is None else raw.size
         crc = zlib.crc32(raw.content) if raw.crc is None else raw.crc
         offset = len(out) if raw.offset is None else raw.offset
-        out += struct.pack("<4s5H3L2H", b"PK\3\4", 20, raw.flags, raw.method, 0, 33, crc, len(data), size, len(raw.name), 0)
+        out += struct.pack(
+            "<4s5H3L2H", b"PK\3\4", 20, raw.flags, raw.method, 0, 33, crc, len(data), size, len(raw.name), 0
+        )
         out += raw.name + data
         name = raw.name if raw.central_name is None else raw.central_name
         method = raw.method if raw.central_method is None else raw.central_method
@@ -84,10 +87,14 @@ def refusal(data: bytes, directory: Path) -> ReadError:
     """The error of an archive with these bytes, read to the end."""
     path = directory / NAME
     path.write_bytes(data)
-    with pytest.raises(ReadError) as caught, WheelArchive(path) as opened:
-        for entry in opened.entries:
-            opened.read(entry)
+    with pytest.raises(ReadError) as caught:
+        read_all(path)
     return caught.value
+
+
+def read_all(path: Path) -> list[bytes]:
+    with WheelArchive(path) as opened:
+        return [opened.read(entry) for entry in opened.entries]
 
 
 def test_the_builder_builds_what_is_accepted(tmp_path: Path) -> None:
@@ -189,11 +196,10 @@ def test_never_more_comes_out_than_the_directory_declares(tmp_path: Path) -> Non
     path = tmp_path / NAME
     path.write_bytes(archive(Raw(content=bytes(200 << 20), size=3 << 20)))
     with WheelArchive(path) as opened:
-        got = 0
+        got: list[int] = []
         with pytest.raises(ReadError):
-            for piece in opened.stream(opened.entries[0]):
-                got += len(piece)
-        assert got <= 3 << 20
+            got.extend(len(piece) for piece in opened.stream(opened.entries[0]))
+        assert 2 << 20 <= sum(got) <= 3 << 20
 
 
 GOOD = archive(Raw(), Raw(name=b"b"))
@@ -221,7 +227,11 @@ def test_what_is_no_zip_file_is_refused(data: bytes, tmp_path: Path) -> None:
 
 
 def test_harmless_oddities_are_accepted(tmp_path: Path) -> None:
-    raws = [Raw(name=b"d/", content=b"", method=0, attributes=0o040755 << 16), Raw(gap=b"padding"), Raw(name=b"b", attributes=0)]
+    raws = [
+        Raw(name=b"d/", content=b"", method=0, attributes=0o040755 << 16),
+        Raw(gap=b"padding"),
+        Raw(name=b"b", attributes=0),
+    ]
     path = tmp_path / NAME
     path.write_bytes(archive(*raws))
     with WheelArchive(path) as opened:
@@ -257,17 +267,17 @@ def test_paths_that_are_no_wheel_file(tmp_path: Path) -> None:
 @given(st.data())
 def test_any_change_of_a_wheel_gives_facts_or_a_finding(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        wheel = make_wheel(Path(directory), NAME, {"demo/__init__.py": "x = 1\n" * 40, "demo/b.so": b"\x7fELF" + bytes(90)})
+        wheel = make_wheel(
+            Path(directory), NAME, {"demo/__init__.py": "x = 1\n" * 40, "demo/b.so": b"\x7fELF" + bytes(90)}
+        )
         content = bytearray(wheel.read_bytes())
         for _ in range(data.draw(st.integers(1, 6))):
             at = data.draw(st.integers(0, len(content) - 1))
             content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
         wheel.write_bytes(content)
-        try:
+        # Every other exception than this one fails the test.
+        with suppress(ReadError):
             facts = read_wheel(wheel)
-        except NativelibError as failure:
-            assert failure.findings
-        else:
             with zipfile.ZipFile(io.BytesIO(content)) as oracle:
                 assert oracle.testzip() is None
                 assert {m.name for m in facts.members} == set(oracle.namelist())
@@ -292,9 +302,5 @@ def test_lies_in_single_fields_never_end_in_another_exception(raws: list[Raw], d
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, NAME)
         path.write_bytes(archive(*raws, count=data.draw(st.one_of(st.none(), st.integers(0, 0xFFFF)))))
-        try:
-            with WheelArchive(path) as opened:
-                for entry in opened.entries:
-                    opened.read(entry)
-        except ReadError as failure:
-            assert failure.findings
+        with suppress(ReadError):
+            assert all(len(content) <= len(path.read_bytes()) * 1100 for content in read_all(path))

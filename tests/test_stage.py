@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -49,13 +50,15 @@ def test_nothing_appears_before_commit_and_everything_after(tmp_path: Path) -> N
 @pytest.mark.parametrize("failure", [None, KeyboardInterrupt, ValueError, SystemExit])
 def test_without_commit_nothing_stays(failure: type[BaseException] | None, tmp_path: Path) -> None:
     (tmp_path / "a.whl").write_bytes(b"old")
-    if failure is None:
+
+    def write() -> None:
         with staged_file(tmp_path, "a.whl") as staged:
             staged.path.write_bytes(b"new")
-    else:
-        with pytest.raises(failure), staged_file(tmp_path, "a.whl") as staged:
-            staged.path.write_bytes(b"new")
-            raise failure
+            if failure is not None:
+                raise failure
+
+    with pytest.raises(failure) if failure else nullcontext():
+        write()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.whl": b"old"}
 
 

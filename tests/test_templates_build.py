@@ -121,7 +121,9 @@ def test_other_answers_of_the_command_line(wheels: tuple[Path, Path]) -> None:
     assert tell(wheels, "--cmake-dir") == f"{wheels[1]}/bar_lib/lib/cmake"
     assert tell(wheels, "--loaded") == f"{BAR.soname} {lib}/{BAR.soname}"
     assert tell(wheels).startswith("usage: python -m bar_lib [-h] [--cflags]")
-    done = python("import runpy, sys; sys.argv[1:] = ['--wrong']; runpy.run_module('bar_lib', run_name='__main__')", *wheels)
+    done = python(
+        "import runpy, sys; sys.argv[1:] = ['--wrong']; runpy.run_module('bar_lib', run_name='__main__')", *wheels
+    )
     assert done.returncode == 2
 
 
@@ -246,7 +248,11 @@ def fill(template: str, text: str) -> str:
     """Render a template with *text* wherever free text can come in."""
     library = {**Library().values(), "versions": {text: text}}
     values = package_values("foo_lib", "1", [], name=text, requirement=text, private=[text])
-    values |= {"version": text, "libraries": [library], "requires": [{**required("bar_lib", [1]), "requirement": text, "name": text}]}
+    values |= {
+        "version": text,
+        "libraries": [library],
+        "requires": [{**required("bar_lib", [1]), "requirement": text, "name": text}],
+    }
     values |= {"programs": [{"function": "go", "file": text}], "pkg_config_names": [text]}
     if template.endswith((".pc.j2", ".cmake.j2", ".ld.j2")):
         values |= {"description": text, "sonames": [text], "requires": [text], "soname": text}
@@ -254,7 +260,8 @@ def fill(template: str, text: str) -> str:
     values |= {"cmake_name": text, "begin": HOOK_BEGIN, "end": HOOK_END, "strict": True}
     foreign = provider("foreign", files=[{"soname": text, "path": text}])
     values["providers"] = [
-        {**one, "name": text, "requirement": text, "sonames": [text]} for one in (provider(), foreign, provider("import"))
+        {**one, "name": text, "requirement": text, "sonames": [text]}
+        for one in (provider(), foreign, provider("import"))
     ]
     return render(template, values)
 

@@ -114,7 +114,9 @@ def test_spliced_into_a_file_of_the_author(site: Path, app: Path, tmp_path: Path
     shutil.copytree(app / "consumer", tmp_path / "consumer")
     text = hook_text([provider()])
     block = text[text.index("# >>>") :]
-    mine = '"""Mine."""\nfrom __future__ import annotations\n' + block + "import os\nmodule = consumer = absent = os.sep\n"
+    mine = (
+        '"""Mine."""\nfrom __future__ import annotations\n' + block + "import os\nmodule = consumer = absent = os.sep\n"
+    )
     write(tmp_path / "consumer" / "_distributor_init.py", mine)
     code = f"{USE}; h = consumer._distributor_init; print(h.__doc__, h.module, h.absent, hasattr(h, '_nativelib'))"
     assert output(python(code, site, tmp_path, flags=STRICT)).split() == ["1", "Mine.", "/", "/", "False"]
@@ -124,7 +126,9 @@ def test_missing_library_wheel(app: Path, tmp_path: Path) -> None:
     (tmp_path / "foo_lib" / "data").mkdir(parents=True)
     for path in ([app], [app, tmp_path]):
         text = last_error(python(USE, *path))
-        assert text.startswith(f"consumer needs {UNIQUE} of foo-lib, which is not installed for this Python ({sys.prefix}), and")
+        assert text.startswith(
+            f"consumer needs {UNIQUE} of foo-lib, which is not installed for this Python ({sys.prefix}), and"
+        )
         assert f"and the system has no such library ({UNIQUE}: cannot open shared object file" in text
         assert text.endswith(REMEDY)
 
@@ -175,7 +179,9 @@ def test_system_copy_instead_of_an_absent_library_wheel(tmp_path: Path) -> None:
     assert python(USE, tmp_path, env=env, flags=STRICT).returncode == 1
     for names in ("foo-lib", "x,Foo_Lib ", "all"):
         assert output(python(USE, tmp_path, env={**env, "NATIVELIB_SYSTEM": names}, flags=STRICT)) == "4"
-    assert last_error(python(USE, tmp_path, env={"NATIVELIB_SYSTEM": "all"})).startswith("consumer needs libfoo.so.1 of foo-lib")
+    assert last_error(python(USE, tmp_path, env={"NATIVELIB_SYSTEM": "all"})).startswith(
+        "consumer needs libfoo.so.1 of foo-lib"
+    )
 
 
 def test_lenient_form_does_nothing_without_the_library_wheel(site: Path, lenient: Path, tmp_path: Path) -> None:
@@ -190,7 +196,9 @@ def test_lenient_form_does_nothing_without_the_library_wheel(site: Path, lenient
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with ``far``, a package of somebody else that must not be imported, and one with its consumer."""
     root = tmp_path_factory.mktemp("foreign")
-    dep = shared_library(root / "wheel" / "far" / "libs", "libdep.so.3", "int dep(void) { return 2; }", soname="libdep.so.3")
+    dep = shared_library(
+        root / "wheel" / "far" / "libs", "libdep.so.3", "int dep(void) { return 2; }", soname="libdep.so.3"
+    )
     far = compile_library(root / "wheel" / "far" / "libs", FOREIGN, needed=[dep])
     write(root / "wheel" / "far" / "__init__.py", "raise SystemExit('imported')\n")
     hook = hook_text([foreign_provider()])
@@ -216,7 +224,9 @@ def test_foreign_library_is_opened_without_its_package(foreign: Path) -> None:
     code = f"{USE}; import sys, ctypes; print('far' in sys.modules, hasattr(ctypes.CDLL(None), 'far_value'))"
     assert output(python(code, foreign / "wheel", foreign / "app", flags=STRICT)).split() == ["1", "False", "False"]
     code = f"import consumer{mapped('libfar.so')}"
-    assert output(python(code, foreign / "wheel", foreign / "lenient", flags=STRICT)).endswith(f"/far/libs/{FOREIGN.soname}")
+    assert output(python(code, foreign / "wheel", foreign / "lenient", flags=STRICT)).endswith(
+        f"/far/libs/{FOREIGN.soname}"
+    )
 
 
 def test_foreign_namespace_package_in_two_directories(foreign: Path, tmp_path: Path) -> None:
@@ -283,7 +293,9 @@ def test_several_providers_share_their_helpers(site: Path, foreign: Path, tmp_pa
     files = output(python(code, site, tmp_path, foreign / "wheel", flags=STRICT)).split()
     assert [Path(file).name for file in files] == [bar.soname, UNIQUE, FOREIGN.soname]
     (tmp_path / "bar_lib").rename(tmp_path / "gone")
-    assert last_error(python(code, site, tmp_path, foreign / "wheel")).startswith(f"consumer needs {bar.soname} of bar-lib")
+    assert last_error(python(code, site, tmp_path, foreign / "wheel")).startswith(
+        f"consumer needs {bar.soname} of bar-lib"
+    )
 
 
 @pytest.mark.parametrize("strict", [True, False])

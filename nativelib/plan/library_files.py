@@ -64,6 +64,7 @@ def _modules(given: LibraryInput, layout: Layout, requirement: str) -> list[Acti
         "import_name": package,
         "requirement": requirement,
         "libraries": [_library_values(library) for library in layout.offered],
+        "private": [library.soname for library in layout.private],
         "singleton": given.spec.singleton,
         "requires": [_require_values(require) for require in layout.requires],
         "pkg_config_names": list(given.spec.pkg_config_names),
