@@ -7,7 +7,6 @@ import platform
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nativelib.facts.elf import MACHINES
@@ -19,6 +18,7 @@ from tests.support.venvs import clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 MACHINE = MACHINES[platform.machine()]
 ANCHOR = "nativelib_anchor.so"

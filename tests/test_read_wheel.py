@@ -48,7 +48,11 @@ def wheel(tmp_path: Path) -> Path:
 
 def test_facts_of_a_wheel_with_a_library(tmp_path: Path) -> None:
     library = shared_library(tmp_path / "build", "libdemo.so.1", "int demo(void) { return 1; }", soname="libdemo.so.1")
-    hook = {"demo_pkg/_distributor_init.py": "hook", "demo_pkg/sub/__init__.py": "", "demo_pkg/libdemo.so.1": library}
+    hook: dict[str, bytes | str | Path] = {
+        "demo_pkg/_distributor_init.py": "hook",
+        "demo_pkg/sub/__init__.py": "",
+        "demo_pkg/libdemo.so.1": library,
+    }
     wheel = make_wheel(tmp_path, NAME, {**FILES, **hook}, metadata_extra="Requires-Dist: numpy\n")
     facts = read_wheel(wheel)
     assert (facts.path, facts.filename, facts.dist_info) == (str(wheel), NAME, INFO)

@@ -174,8 +174,8 @@ def test_system_copy_instead_of_an_absent_library_wheel(tmp_path: Path) -> None:
     env = {"LD_LIBRARY_PATH": str(built.parent)}
     done = python(USE, tmp_path, env=env)
     assert (done.returncode, done.stdout) == (0, "4\n")
-    said = f"<string>:1: RuntimeWarning: consumer uses the system's {kept.soname}, because foo-lib is not installed.\n{REMEDY}\n"
-    assert done.stderr == said
+    said = f"<string>:1: RuntimeWarning: consumer uses the system's {kept.soname}, because foo-lib is not installed.\n"
+    assert done.stderr == f"{said}{REMEDY}\n"
     assert python(USE, tmp_path, env=env, flags=STRICT).returncode == 1
     for names in ("foo-lib", "x,Foo_Lib ", "all"):
         assert output(python(USE, tmp_path, env={**env, "NATIVELIB_SYSTEM": names}, flags=STRICT)) == "4"

@@ -210,7 +210,7 @@ def _license(table: Table, classifiers: Sequence[str]) -> tuple[str | None, str 
     """Return SPDX expression, text and globs."""
     files = table.texts("license-files", glob_pattern)
     if not table.holds_table("license"):
-        expression = table.text("license", canonicalize_license_expression)
+        expression = table.text("license", _expression)
         if expression and any(classifier.startswith("License ::") for classifier in classifiers):
             table.fail("classifiers", "License classifiers must not stand beside a license expression (PEP 639).")
         return expression, None, files
@@ -225,6 +225,13 @@ def _license(table: Table, classifiers: Sequence[str]) -> tuple[str | None, str 
         licence.fail("", "It needs either file or text.", 'Better: license = "<SPDX expression>" and license-files.')
     file = licence.text("file", relative_path)
     return None, licence.text("text", str), (_literal_glob(file),) if file else files
+
+
+def _expression(value: str) -> str:
+    try:
+        return canonicalize_license_expression(value)
+    except ValueError as cause:
+        raise ValueError(f"{value!r} is not a license expression (SPDX): {cause}") from cause
 
 
 def _literal_glob(path: str) -> str:

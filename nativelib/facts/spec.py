@@ -216,7 +216,7 @@ def _directory(value: str) -> str:
 
 
 def _soname(table: Table, *, singleton: bool) -> SonameRule:
-    text = table.choice("soname", tuple(SonameRule))
+    text = table.choice("soname", [str(rule) for rule in SonameRule])
     if not singleton:
         return SonameRule(text or SonameRule.UNIQUE)
     if text == SonameRule.UNIQUE:

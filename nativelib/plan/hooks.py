@@ -43,7 +43,7 @@ def packages(wheel: WheelFacts, needs: Sequence[Need]) -> dict[str | None, tuple
         init = hooked_package(member, texts)
         if init is not None or facts.python_extension:
             out.setdefault(init, []).extend(provided)
-    return {init: tuple(dict.fromkeys(group)) for init, group in out.items()}
+    return {init: tuple({(n.requester, n.soname): n for n in group}.values()) for init, group in out.items()}
 
 
 def hook_members(wheel: WheelFacts, needs: Sequence[Need]) -> list[str]:

@@ -42,7 +42,7 @@ def read_wheel(path: Path, *, check_record: bool = True) -> WheelFacts:
     member is no error, but a warning in the facts: perhaps nothing needs it.
     """
     with WheelArchive(path) as archive:
-        dist_info = _find_dist_info(archive.entries, archive.name)
+        dist_info = _find_dist_info(archive.entries, archive.name, str(path))
         _check_sizes(archive.entries, dist_info)
         record = _read_record(archive, dist_info) if check_record else ()
         contents, sha256 = read_contents(
@@ -86,18 +86,18 @@ def _raise_for(findings: Iterable[Finding]) -> None:
         raise ReadError(problems)
 
 
-def _find_dist_info(entries: Sequence[Entry], name: WheelName) -> str:
+def _find_dist_info(entries: Sequence[Entry], name: WheelName, where: str) -> str:
     """Return the one ``.dist-info`` directory, which must be that of the file name."""
     tops = dict.fromkeys(entry.name.partition("/")[0] for entry in entries if "/" in entry.name)
     found = [top for top in tops if top.endswith(".dist-info")]
     if not found:
-        raise ReadError.of(Code.NOT_A_WHEEL, str(name), "It has no .dist-info directory.")
+        raise ReadError.of(Code.NOT_A_WHEEL, where, "It has no .dist-info directory.")
     if len(found) > 1:
-        raise ReadError.of(Code.BAD_RECORD, str(name), f"It has several .dist-info directories: {', '.join(found)}.")
+        raise ReadError.of(Code.BAD_RECORD, where, f"It has several .dist-info directories: {', '.join(found)}.")
     distribution, _, version = found[0].removesuffix(".dist-info").rpartition("-")
     if canonicalize_name(distribution) != name.normalized or not _same_version(version, name.version):
         message = f"Its directory {found[0]} does not fit the file name, {name.distribution} {name.version}."
-        raise ReadError.of(Code.BAD_RECORD, str(name), message, "Give the file its original name.")
+        raise ReadError.of(Code.BAD_RECORD, where, message, "Give the file its original name.")
     return found[0]
 
 
