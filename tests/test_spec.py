@@ -311,8 +311,8 @@ def write(directory: Path, text: str, **files: str) -> Path:
 
 
 def test_read_spec_reads_the_files_that_it_names(tmp_path: Path) -> None:
-    text = PROJECT + 'readme = "R.md"\nlicense-files = ["LICEN?E*", "third/**/COPYING"]\n' + TOOL
-    write(tmp_path, text, **{"R.md": "# Hé", "LICENSE": "x", "LICENCE.txt": "y"})
+    text = PROJECT + 'readme = "README.md"\nlicense-files = ["LICEN?E*", "third/**/COPYING"]\n' + TOOL
+    write(tmp_path, text, **{"README.md": "# Hé", "LICENSE": "x", "LICENCE.txt": "y"})
     deep = tmp_path / "third" / "a" / "b"
     deep.mkdir(parents=True)
     (deep / "COPYING").write_text("z")
@@ -341,7 +341,7 @@ def test_license_file_of_the_table_form(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "where", "said"),
     [
-        (PROJECT + 'readme = "R.md"\n' + TOOL, "project.readme", "cannot be read"),
+        (PROJECT + 'readme = "README.md"\n' + TOOL, "project.readme", "cannot be read"),
         (PROJECT + 'license-files = ["LICENSE", "COPYIN"]\n' + TOOL, "project.license-files[1]", "COPYING"),
         (PROJECT + TOOL + 'build-script = "b.sh"', "tool.nativelib.build-script", "does not exist"),
         (PROJECT + TOOL + 'import-name = "ctypes"', "tool.nativelib.import-name", "standard library"),

@@ -20,7 +20,8 @@ from nativelib.facts.spec import is_path, with_version
 from nativelib.findings import Code, error
 from nativelib.pipeline.answers import answer_all, gather_evidence
 from nativelib.pipeline.finish import finish
-from nativelib.plan.library import LibraryInput, plan_library
+from nativelib.plan.inputs import LibraryInput
+from nativelib.plan.library import plan_library
 from nativelib.plan.needs import Ground, unused_providers
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import architecture_of_files, check_provider, libc_of

@@ -13,11 +13,12 @@ from nativelib.facts.outside import Outside
 from nativelib.findings import Severity
 from nativelib.pipeline.answers import answer_all, gather_evidence
 from nativelib.pipeline.finish import drop_unchanged, finish
+from nativelib.plan.inputs import RepairInput
 from nativelib.plan.needs import Ground, excluded, index_inside, unused_findings
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import architecture_of, check_provider, libc_of
 from nativelib.plan.proofs import Evidence
-from nativelib.plan.repair import RepairInput, plan_repair, pure_note
+from nativelib.plan.repair import plan_repair, pure_note
 from nativelib.plan.values import Plan, Summary
 from nativelib.policy.judge import policy_libraries
 from nativelib.read.provider import read_provider

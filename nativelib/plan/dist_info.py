@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from nativelib.facts.elf import Symbol
     from nativelib.facts.provider import Provider
     from nativelib.facts.wheel import WheelFacts
+    from nativelib.plan.inputs import RepairInput
     from nativelib.plan.options import RepairOptions
-    from nativelib.plan.repair import RepairInput
     from nativelib.plan.retag import Tagging
     from nativelib.plan.values import Action, Grafted, Provided
 

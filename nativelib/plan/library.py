@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nativelib.errors import PlanError
 from nativelib.facts.core_metadata import core_metadata
-from nativelib.facts.elf import ElfEdit, ElfFacts, Libc
-from nativelib.facts.manifest import MANIFEST, Manifest, ManifestLibrary, ManifestPrivate, ManifestRequire
-from nativelib.facts.provider import Provider, ProviderKind
-from nativelib.facts.spec import SonameRule
+from nativelib.facts.elf import ElfEdit
+from nativelib.facts.manifest import MANIFEST, Manifest, ManifestRequire
 from nativelib.facts.wheel import WheelName
 from nativelib.findings import Finding, Severity
 from nativelib.plan.dist_info import SBOM
-from nativelib.plan.graft import depend_first, hashed_name, unique_soname
+from nativelib.plan.layout import Layout, planned_libraries, program_edits
 from nativelib.plan.library_files import ANCHOR, function_name, library_files
-from nativelib.plan.needs import Answer, by_requester
+from nativelib.plan.library_manifest import plan_manifest, requirement_of
+from nativelib.plan.needs import Answer
 from nativelib.plan.proofs import prove_all
 from nativelib.plan.repair import answer_findings
 from nativelib.plan.requirement import MARKER, requirement, specifier
@@ -27,91 +25,10 @@ from nativelib.plan.values import Assemble, Describe, Graft, Grafted, Plan, Prov
 from nativelib.policy.judge import judge
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from nativelib.facts.outside import Outside
-    from nativelib.facts.prefix import PrefixFacts
-    from nativelib.facts.project import Project
-    from nativelib.facts.spec import Spec
-    from nativelib.plan.needs import Need
+    from nativelib.plan.inputs import LibraryInput
+    from nativelib.plan.layout import PlannedLibrary
     from nativelib.plan.options import RepairOptions
-    from nativelib.plan.proofs import Evidence
     from nativelib.plan.values import Action
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LibraryInput:
-    """All that a library wheel is decided from."""
-
-    project: Project
-    """With its version known."""
-    spec: Spec
-    prefix: PrefixFacts
-    libc: Libc
-    architecture: str
-    needs: tuple[Need, ...]
-    """Final answers for the libraries and programs, by path of the real file."""
-    outside: Outside
-    evidence: Evidence
-    earlier: Manifest | None
-    """Manifest of an earlier release, for the history of exports."""
-    generator: str
-
-    @property
-    def providers(self) -> tuple[Provider, ...]:
-        """The library wheels that answer a need, in order of name."""
-        found = {need.provider.name: need.provider for need in self.needs if need.provider is not None}
-        return tuple(found[name] for name in sorted(found))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedLibrary:
-    """One library of the wheel to be."""
-
-    source: str
-    """Path of the real file."""
-    soname: str
-    """``DT_SONAME`` and file name in the wheel."""
-    original_soname: str
-    before: ElfFacts
-    edit: ElfEdit
-    private: bool = False
-
-    @property
-    def facts(self) -> ElfFacts:
-        """Facts after the edit."""
-        return self.edit.apply_to(self.before)
-
-    @property
-    def unique(self) -> bool:
-        """Whether the soname was made this wheel's own."""
-        return self.soname != self.original_soname
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """Where things go."""
-
-    import_name: str
-    dist_info: str
-    libraries: tuple[PlannedLibrary, ...]
-    """What the wheel offers, then private grafts; each group with dependencies first."""
-    requires: tuple[ManifestRequire, ...] = field(default=())
-
-    @property
-    def lib(self) -> str:
-        """Directory of the libraries."""
-        return f"{self.import_name}/lib"
-
-    @property
-    def offered(self) -> tuple[PlannedLibrary, ...]:
-        """The libraries that are not private."""
-        return tuple(library for library in self.libraries if not library.private)
-
-    @property
-    def private(self) -> tuple[PlannedLibrary, ...]:
-        """The grafts."""
-        return tuple(library for library in self.libraries if library.private)
 
 
 def plan_library(given: LibraryInput, options: RepairOptions) -> Plan:
@@ -168,74 +85,6 @@ def plan_library(given: LibraryInput, options: RepairOptions) -> Plan:
 def _raise_errors(findings: list[Finding], options: RepairOptions) -> None:
     if any(f.severity is Severity.ERROR or (options.strict and f.severity is Severity.WARNING) for f in findings):
         raise PlanError(findings)
-
-
-def planned_libraries(given: LibraryInput) -> tuple[PlannedLibrary, ...]:
-    """Return the libraries with new names and edits: what the spec names, then what had to be grafted."""
-    unique = given.spec.soname is SonameRule.UNIQUE
-    names = {
-        library.source: unique_soname(library.soname, given.spec.import_name) if unique else library.soname
-        for library in given.prefix.libraries
-    }
-    original = {library.source: library.soname for library in given.prefix.libraries}
-    before = {library.source: library.elf for library in given.prefix.libraries}
-    private: dict[str, ElfFacts] = {}
-    for need in given.needs:
-        if need.answer is Answer.GRAFT and need.source is not None and need.source not in names:
-            facts = given.outside.files[need.source]
-            private[need.source] = facts
-            original[need.source] = facts.soname or need.soname
-            names[need.source] = hashed_name(original[need.source], facts.sha256)
-    needs = by_requester(given.needs)
-    out: list[PlannedLibrary] = []
-    for source, facts in {**before, **private}.items():
-        out.append(
-            PlannedLibrary(
-                source=source,
-                soname=names[source],
-                original_soname=original[source],
-                before=facts,
-                edit=_edit(facts, names[source], needs.get(source, ()), names),
-                private=source in private,
-            )
-        )
-    order = depend_first([(library.soname, library.facts) for library in out])
-    return tuple(sorted(out, key=lambda library: (library.private, order.index(library.soname))))
-
-
-def _edit(facts: ElfFacts, soname: str | None, needs: tuple[Need, ...], names: Mapping[str, str]) -> ElfEdit:
-    """Return the edit of one file in ``lib/`` (or, without *soname*, of one in ``bin/``)."""
-    replaced: list[tuple[str, str]] = []
-    outward: list[str] = []
-    for need in needs:
-        if need.answer in {Answer.GRAFT, Answer.WHEEL} and need.source in names:
-            new = names[need.source or ""]
-        elif need.answer is Answer.PROVIDED and need.library is not None and need.provider is not None:
-            new = need.library.soname
-            outward.append(f"$ORIGIN/../../{need.provider.import_name}/lib")
-        else:
-            continue
-        if new != need.soname:
-            replaced.append((need.soname, new))
-    own = "$ORIGIN" if soname is not None else "$ORIGIN/../lib"
-    path = tuple(dict.fromkeys([own, *outward]))
-    return ElfEdit(
-        soname=soname if soname != facts.soname else None,
-        replace_needed=tuple(dict.fromkeys(replaced)),
-        remove_needed=tuple(need.soname for need in needs if need.answer is Answer.PYTHON),
-        run_path=path if path != facts.rpath or facts.runpath else None,
-    )
-
-
-def program_edits(given: LibraryInput, layout: Layout) -> dict[str, ElfEdit]:
-    """Return the edit of each ELF program, by the path of its real file."""
-    names = {library.source: library.soname for library in layout.libraries}
-    needs = by_requester(given.needs)
-    return {
-        program.source: _edit(program.elf, None, needs.get(program.source, ()), names)
-        for program in given.prefix.programs
-        if program.elf is not None and program.elf.dynamic
-    }
 
 
 def _library_action(layout: Layout, library: PlannedLibrary) -> Graft:
@@ -301,71 +150,6 @@ def _platforms(given: LibraryInput, layout: Layout, options: RepairOptions) -> t
         ignore_isa=options.ignore_isa,
     )
     return choose(verdict, (f"linux_{given.architecture}",), given.architecture, options)
-
-
-def plan_manifest(given: LibraryInput, layout: Layout) -> Manifest:
-    """Return the manifest; digests and sizes are those of the files before they are written."""
-    version = given.project.version or ""
-    return Manifest(
-        name=given.project.normalized_name,
-        version=version,
-        import_name=layout.import_name,
-        libraries=tuple(_manifest_library(given, layout, library) for library in layout.offered),
-        private=tuple(
-            ManifestPrivate(
-                file=f"{layout.lib}/{library.soname}",
-                soname=library.soname,
-                original_soname=library.original_soname,
-                sha256=library.before.sha256,
-            )
-            for library in layout.private
-        ),
-        requires=layout.requires,
-        singleton=given.spec.singleton,
-        compatible=given.spec.compatible,
-        pkg_config_names=given.spec.pkg_config_names,
-        cmake_name=given.spec.cmake_name,
-        abi=dict(given.spec.abi),
-        exports={library.soname: exports_history(library, version, given.earlier) for library in layout.offered},
-    )
-
-
-def _manifest_library(given: LibraryInput, layout: Layout, library: PlannedLibrary) -> ManifestLibrary:
-    only = len(layout.offered) == 1
-    stem = library.original_soname.partition(".so")[0]
-    aliases = tuple(alias for alias in given.spec.aliases if only or alias.partition(".so")[0] == stem)
-    return ManifestLibrary(
-        file=f"{layout.lib}/{library.soname}",
-        soname=library.soname,
-        original_soname=library.original_soname,
-        aliases=aliases,
-        needed=library.facts.needed,
-        sha256=library.before.sha256,
-        build_id=library.before.build_id,
-        size=library.before.size,
-    )
-
-
-def exports_history(library: PlannedLibrary, version: str, earlier: Manifest | None) -> dict[Any, str]:
-    """Return every exported symbol with the first release that had it under this soname."""
-    known = earlier.exports.get(library.soname, {}) if earlier is not None else {}
-    return {symbol: known.get(symbol, version) for symbol in library.before.exports}
-
-
-def requirement_of(manifest: Manifest) -> str:
-    """Return the requirement of a consumer that uses everything: what ``get_requirement()`` answers."""
-    used = {soname: frozenset(symbols) for soname, symbols in manifest.exports.items()}
-    provider = Provider(
-        name=manifest.name,
-        version=manifest.version,
-        origin=manifest.name,
-        kind=ProviderKind.OWN,
-        import_name=manifest.import_name,
-        libraries=(),
-        every=(),
-        manifest=manifest,
-    )
-    return requirement(manifest.name, specifier(provider, used))
 
 
 def _dist_info(given: LibraryInput, layout: Layout, name: WheelName, manifest: Manifest) -> list[Action]:

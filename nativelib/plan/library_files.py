@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from nativelib.facts.elf import ElfEdit
     from nativelib.facts.manifest import ManifestRequire
-    from nativelib.plan.library import Layout, LibraryInput, PlannedLibrary
+    from nativelib.plan.inputs import LibraryInput
+    from nativelib.plan.layout import Layout, PlannedLibrary
     from nativelib.plan.values import Action
 
 ANCHOR = "nativelib_anchor.so"

@@ -108,7 +108,8 @@ def unsearched(needs: Sequence[Need], outside: Outside) -> tuple[tuple[str, str]
 
 
 def _answer(requester: str, facts: ElfFacts, soname: str, ground: Ground, outside: Outside) -> Need:
-    if _LIBPYTHON.match(soname):
+    # glibc ends the process if a version need names a library that DT_NEEDED no longer does.
+    if _LIBPYTHON.match(soname) and not any(need.library == soname for need in facts.version_needs):
         return Need(requester=requester, soname=soname, answer=Answer.PYTHON)
     offers = _offers(soname, ground.providers)
     member = _member(requester, facts, soname, ground)

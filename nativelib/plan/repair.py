@@ -13,42 +13,21 @@ from nativelib.findings import Code, Finding, Severity, error, note, warning
 from nativelib.plan import dist_info, hooks
 from nativelib.plan.graft import hashed_name, run_path
 from nativelib.plan.needs import Answer, by_requester
-from nativelib.plan.proofs import Evidence, prove_all
+from nativelib.plan.proofs import prove_all
 from nativelib.plan.retag import retag
 from nativelib.plan.values import Drop, Graft, Grafted, Patch, Plan, Provided, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nativelib.facts.elf import ElfFacts, Libc
+    from nativelib.facts.elf import ElfFacts
     from nativelib.facts.outside import Outside
     from nativelib.facts.provider import Provider
     from nativelib.facts.wheel import WheelFacts
+    from nativelib.plan.inputs import RepairInput
     from nativelib.plan.needs import Need
     from nativelib.plan.options import RepairOptions
     from nativelib.plan.values import Action
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepairInput:
-    """All that a repair is decided from."""
-
-    wheel: WheelFacts
-    libc: Libc
-    architecture: str
-    needs: tuple[Need, ...]
-    """Every need with its final answer."""
-    outside: Outside
-    evidence: Evidence
-    """Linked copies and system libraries, for the proof."""
-    generator: str
-    """What ``WHEEL`` names as generator: ``nativelib <version>``."""
-
-    @property
-    def providers(self) -> tuple[Provider, ...]:
-        """The providers that answer a need, in order of name."""
-        found = {need.provider.name: need.provider for need in self.needs if need.provider is not None}
-        return tuple(found[name] for name in sorted(found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

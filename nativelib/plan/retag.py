@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nativelib.facts.elf import ElfFacts
+    from nativelib.plan.inputs import RepairInput
     from nativelib.plan.options import RepairOptions
-    from nativelib.plan.repair import RepairInput
     from nativelib.policy.values import Obstacle, Policy, Verdict
 
 

@@ -1,0 +1,137 @@
+"""Names, edits and places of the libraries of a library wheel. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from nativelib.facts.elf import ElfEdit
+from nativelib.facts.spec import SonameRule
+from nativelib.plan.graft import depend_first, hashed_name, unique_soname
+from nativelib.plan.needs import Answer, by_requester
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nativelib.facts.elf import ElfFacts
+    from nativelib.facts.manifest import ManifestRequire
+    from nativelib.plan.inputs import LibraryInput
+    from nativelib.plan.needs import Need
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedLibrary:
+    """One library of the wheel to be."""
+
+    source: str
+    """Path of the real file."""
+    soname: str
+    """``DT_SONAME`` and file name in the wheel."""
+    original_soname: str
+    before: ElfFacts
+    edit: ElfEdit
+    private: bool = False
+
+    @property
+    def facts(self) -> ElfFacts:
+        """Facts after the edit."""
+        return self.edit.apply_to(self.before)
+
+    @property
+    def unique(self) -> bool:
+        """Whether the soname was made this wheel's own."""
+        return self.soname != self.original_soname
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where things go."""
+
+    import_name: str
+    dist_info: str
+    libraries: tuple[PlannedLibrary, ...]
+    """What the wheel offers, then private grafts; each group with dependencies first."""
+    requires: tuple[ManifestRequire, ...] = field(default=())
+
+    @property
+    def lib(self) -> str:
+        """Directory of the libraries."""
+        return f"{self.import_name}/lib"
+
+    @property
+    def offered(self) -> tuple[PlannedLibrary, ...]:
+        """The libraries that are not private."""
+        return tuple(library for library in self.libraries if not library.private)
+
+    @property
+    def private(self) -> tuple[PlannedLibrary, ...]:
+        """The grafts."""
+        return tuple(library for library in self.libraries if library.private)
+
+
+def planned_libraries(given: LibraryInput) -> tuple[PlannedLibrary, ...]:
+    """Return the libraries with new names and edits: what the spec names, then what had to be grafted."""
+    unique = given.spec.soname is SonameRule.UNIQUE
+    names = {
+        library.source: unique_soname(library.soname, given.spec.import_name) if unique else library.soname
+        for library in given.prefix.libraries
+    }
+    original = {library.source: library.soname for library in given.prefix.libraries}
+    before = {library.source: library.elf for library in given.prefix.libraries}
+    private: dict[str, ElfFacts] = {}
+    for need in given.needs:
+        if need.answer is Answer.GRAFT and need.source is not None and need.source not in names:
+            facts = given.outside.files[need.source]
+            private[need.source] = facts
+            original[need.source] = facts.soname or need.soname
+            names[need.source] = hashed_name(original[need.source], facts.sha256)
+    needs = by_requester(given.needs)
+    out: list[PlannedLibrary] = []
+    for source, facts in {**before, **private}.items():
+        out.append(
+            PlannedLibrary(
+                source=source,
+                soname=names[source],
+                original_soname=original[source],
+                before=facts,
+                edit=_edit(facts, names[source], needs.get(source, ()), names),
+                private=source in private,
+            )
+        )
+    order = depend_first([(library.soname, library.facts) for library in out])
+    return tuple(sorted(out, key=lambda library: (library.private, order.index(library.soname))))
+
+
+def _edit(facts: ElfFacts, soname: str | None, needs: tuple[Need, ...], names: Mapping[str, str]) -> ElfEdit:
+    """Return the edit of one file in ``lib/`` (or, without *soname*, of one in ``bin/``)."""
+    replaced: list[tuple[str, str]] = []
+    outward: list[str] = []
+    for need in needs:
+        if need.answer in {Answer.GRAFT, Answer.WHEEL} and need.source in names:
+            new = names[need.source or ""]
+        elif need.answer is Answer.PROVIDED and need.library is not None and need.provider is not None:
+            new = need.library.soname
+            outward.append(f"$ORIGIN/../../{need.provider.import_name}/lib")
+        else:
+            continue
+        if new != need.soname:
+            replaced.append((need.soname, new))
+    own = "$ORIGIN" if soname is not None else "$ORIGIN/../lib"
+    path = tuple(dict.fromkeys([own, *outward]))
+    return ElfEdit(
+        soname=soname if soname != facts.soname else None,
+        replace_needed=tuple(dict.fromkeys(replaced)),
+        remove_needed=tuple(need.soname for need in needs if need.answer is Answer.PYTHON),
+        run_path=path if path != facts.rpath or facts.runpath else None,
+    )
+
+
+def program_edits(given: LibraryInput, layout: Layout) -> dict[str, ElfEdit]:
+    """Return the edit of each ELF program, by the path of its real file."""
+    names = {library.source: library.soname for library in layout.libraries}
+    needs = by_requester(given.needs)
+    return {
+        program.source: _edit(program.elf, None, needs.get(program.source, ()), names)
+        for program in given.prefix.programs
+        if program.elf is not None and program.elf.dynamic
+    }

@@ -1,0 +1,79 @@
+"""The manifest of a library wheel, and the requirement that follows from it. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nativelib.facts.manifest import Manifest, ManifestLibrary, ManifestPrivate
+from nativelib.facts.provider import Provider, ProviderKind
+from nativelib.plan.requirement import requirement, specifier
+
+if TYPE_CHECKING:
+    from nativelib.facts.elf import Symbol
+    from nativelib.plan.inputs import LibraryInput
+    from nativelib.plan.layout import Layout, PlannedLibrary
+
+
+def plan_manifest(given: LibraryInput, layout: Layout) -> Manifest:
+    """Return the manifest; digests and sizes are those of the files before they are written."""
+    version = given.project.version or ""
+    return Manifest(
+        name=given.project.normalized_name,
+        version=version,
+        import_name=layout.import_name,
+        libraries=tuple(_manifest_library(given, layout, library) for library in layout.offered),
+        private=tuple(
+            ManifestPrivate(
+                file=f"{layout.lib}/{library.soname}",
+                soname=library.soname,
+                original_soname=library.original_soname,
+                sha256=library.before.sha256,
+            )
+            for library in layout.private
+        ),
+        requires=layout.requires,
+        singleton=given.spec.singleton,
+        compatible=given.spec.compatible,
+        pkg_config_names=given.spec.pkg_config_names,
+        cmake_name=given.spec.cmake_name,
+        abi=dict(given.spec.abi),
+        exports={library.soname: exports_history(library, version, given.earlier) for library in layout.offered},
+    )
+
+
+def _manifest_library(given: LibraryInput, layout: Layout, library: PlannedLibrary) -> ManifestLibrary:
+    only = len(layout.offered) == 1
+    stem = library.original_soname.partition(".so")[0]
+    aliases = tuple(alias for alias in given.spec.aliases if only or alias.partition(".so")[0] == stem)
+    return ManifestLibrary(
+        file=f"{layout.lib}/{library.soname}",
+        soname=library.soname,
+        original_soname=library.original_soname,
+        aliases=aliases,
+        needed=library.facts.needed,
+        sha256=library.before.sha256,
+        build_id=library.before.build_id,
+        size=library.before.size,
+    )
+
+
+def exports_history(library: PlannedLibrary, version: str, earlier: Manifest | None) -> dict[Symbol, str]:
+    """Return every exported symbol with the first release that had it under this soname."""
+    known = earlier.exports.get(library.soname, {}) if earlier is not None else {}
+    return {symbol: known.get(symbol, version) for symbol in library.before.exports}
+
+
+def requirement_of(manifest: Manifest) -> str:
+    """Return the requirement of a consumer that uses everything: what ``get_requirement()`` answers."""
+    used = {soname: frozenset(symbols) for soname, symbols in manifest.exports.items()}
+    provider = Provider(
+        name=manifest.name,
+        version=manifest.version,
+        origin=manifest.name,
+        kind=ProviderKind.OWN,
+        import_name=manifest.import_name,
+        libraries=(),
+        every=(),
+        manifest=manifest,
+    )
+    return requirement(manifest.name, specifier(provider, used))
