@@ -19,7 +19,10 @@ class Severity(StrEnum):
 
 
 class Code(StrEnum):
-    """Stable codes. The hundreds digit is the room that speaks: 1 reading, 2 needs, 3 proof, 4 metadata, 5 hook, 6 policy, 7 spec."""
+    """Stable codes.
+
+    The hundreds digit is the room that speaks: 1 reading, 2 needs, 3 proof, 4 metadata, 5 hook, 6 policy, 7 spec.
+    """
 
     NOT_FOUND = "NL101"
     NOT_A_WHEEL = "NL102"

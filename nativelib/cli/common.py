@@ -29,8 +29,8 @@ def add_provider_options(group: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         metavar="X",
-        help="take libraries from X: a wheel file, an installed distribution ('openblas-lib>=0.3,<0.4' sets the requirement), "
-        "or a directory with an unpacked wheel; SONAME=X for that library alone; may be repeated",
+        help="take libraries from X: a wheel file, an installed distribution ('openblas-lib>=0.3,<0.4' sets the "
+        "requirement), or a directory with an unpacked wheel; SONAME=X for that library alone; may be repeated",
     )
     group.add_argument(
         "--python", metavar="EXE", help="interpreter whose installed distributions count (default: the running one)"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
 from nativelib import __version__
-from nativelib.cli import build, repair
+from nativelib.cli import build, repair, show
 from nativelib.cli.terminal import Terminal
 from nativelib.errors import NativelibError
 from nativelib.findings import Code, error
@@ -35,14 +36,20 @@ def main_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-V", "--version", action="version", version=f"nativelib {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (build, repair):
+    for module in (build, repair, show):
         module.add_parser(commands)
     return parser
+
+
+def _terminated(number: int, _frame: object) -> None:
+    """Leave as an exception does, so that what was half done is cleaned up."""
+    raise SystemExit(128 + number)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code; 2 leaves through :class:`SystemExit`, as argparse does."""
     args = main_parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminated)
     terminal = Terminal(json=args.json, quiet=args.quiet, environ=os.environ)
     try:
         return int(args.run(args, terminal))

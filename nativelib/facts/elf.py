@@ -205,5 +205,5 @@ class ElfEdit:
 
 
 def identity(facts: ElfFacts) -> ElfFacts:
-    """Return *facts* without what an edit changes as a side effect, for comparing a prediction with what was read back."""
+    """Return *facts* without what an edit changes as a side effect, to compare a prediction with what was read back."""
     return replace(facts, size=0, sha256="", load_end=0)

@@ -115,8 +115,8 @@ def _plain(value: ManifestLibrary | ManifestPrivate | ManifestRequire) -> dict[s
 def parse_manifest(text: str, *, where: str) -> Manifest:
     """Return the manifest that *text* holds.
 
-    *where* names the file in errors. Raises :class:`~nativelib.errors.ReadError` if it is not JSON, of an unknown schema,
-    or lacks a key.
+    *where* names the file in errors. Raises :class:`~nativelib.errors.ReadError` if it is not JSON, of an unknown
+    schema, or lacks a key.
     """
     try:
         document = json.loads(text)

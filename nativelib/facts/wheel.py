@@ -153,7 +153,7 @@ class WheelFacts:
     elf: Mapping[str, ElfFacts]
     """Facts of each ELF member."""
     texts: Mapping[str, bytes] = field(default_factory=dict)
-    """Content of small members that plans edit or read: ``__init__.py``, ``_distributor_init.py``, files of dist-info."""
+    """Content of small members that plans edit or read: ``__init__.py``, ``_distributor_init.py``, dist-info files."""
     findings: tuple[Finding, ...] = ()
     """What reading found and lived with: an unreadable ELF file that nothing may need, for example."""
 

@@ -20,9 +20,10 @@ from nativelib.facts.spec import is_path, with_version
 from nativelib.findings import Code, error
 from nativelib.pipeline.answers import answer_all, gather_evidence
 from nativelib.pipeline.finish import finish
+from nativelib.plan.answers import unused_providers
 from nativelib.plan.inputs import LibraryInput
 from nativelib.plan.library import plan_library
-from nativelib.plan.needs import Ground, unused_providers
+from nativelib.plan.needs import Ground
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import architecture_of_files, check_provider, libc_of
 from nativelib.policy.judge import policy_libraries
@@ -81,8 +82,8 @@ class BuildResult:
 def build_library_wheel(request: BuildRequest, *, report: Callable[[str], None] = lambda _text: None) -> BuildResult:
     """Build the library wheel that *request* describes.
 
-    *report* is told in a few words what is being done. Raises NativelibError with every reason at once; nothing is written
-    then.
+    *report* is told in a few words what is being done. Raises NativelibError with every reason at once; nothing is
+    written then.
     """
     project, spec, _ = read_spec(request.directory)
     with _prefix(request, project, spec, report) as (root, project):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nativelib.errors import WriteError
@@ -20,6 +19,7 @@ from nativelib.write.stage import staged_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from pathlib import Path
 
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.wheel import WheelFacts
@@ -37,7 +37,10 @@ def rendered(action: Generate) -> bytes:
 
 
 def drop_unchanged(plan: Plan, wheel: WheelFacts) -> Plan:
-    """Return *plan* without generated members that the wheel has already, byte for byte: a second repair changes nothing."""
+    """Return *plan* without generated members that the wheel has already, byte for byte.
+
+    So a second repair changes nothing.
+    """
     return replace(
         plan,
         actions=tuple(
@@ -60,8 +63,8 @@ def finish(
 ) -> Receipt:
     """Carry out *plan* and return the receipt.
 
-    *outside* holds the facts of grafted files by path; *taken* are outputs of this call that must not be overwritten. The
-    result appears whole in *directory* or not at all. Raises WriteError.
+    *outside* holds the facts of grafted files by path; *taken* are outputs of this call that must not be overwritten.
+    The result appears whole in *directory* or not at all. Raises WriteError.
     """
     final = directory.absolute() / plan.output
     if final in taken:

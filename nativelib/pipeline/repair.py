@@ -10,17 +10,20 @@ from nativelib import __version__
 from nativelib.errors import NativelibError, PlanError
 from nativelib.facts.elf import Libc
 from nativelib.facts.outside import Outside
-from nativelib.findings import Severity
+from nativelib.findings import Code, Severity
 from nativelib.pipeline.answers import answer_all, gather_evidence
 from nativelib.pipeline.finish import drop_unchanged, finish
+from nativelib.plan.answers import unused_findings
 from nativelib.plan.inputs import RepairInput
-from nativelib.plan.needs import Ground, excluded, index_inside, unused_findings
+from nativelib.plan.needs import Ground, excluded, index_inside
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import architecture_of, check_provider, libc_of
 from nativelib.plan.proofs import Evidence
-from nativelib.plan.repair import plan_repair, pure_note
-from nativelib.plan.values import Plan, Summary
+from nativelib.plan.repair import plan_repair as plan_wheel
+from nativelib.plan.repair import pure_note
+from nativelib.plan.values import Graft, Plan, Summary
 from nativelib.policy.judge import policy_libraries
+from nativelib.read.elf import read_elf_file
 from nativelib.read.provider import read_provider
 from nativelib.read.search import SearchPath, search_path
 from nativelib.read.wheel import read_wheel
@@ -73,7 +76,9 @@ class RepairResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Read:
+class WheelNeeds:
+    """A wheel that was read, with the final answer for each need."""
+
     wheel: WheelFacts
     libc: Libc = Libc.GLIBC
     architecture: str = ""
@@ -93,14 +98,14 @@ def repair_wheels(
         providers = read_providers(request)
     except NativelibError as problem:
         return tuple(RepairResult(input=wheel, findings=problem.findings) for wheel in request.wheels)
-    reads: dict[Path, _Read | NativelibError] = {}
+    reads: dict[Path, WheelNeeds | NativelibError] = {}
     for path in request.wheels:
         report(f"reading {path.name}")
         try:
             reads[path] = read_needs(path, providers, request)
         except NativelibError as problem:
             reads[path] = problem
-    unused = _unused(request, providers, [r for r in reads.values() if isinstance(r, _Read)])
+    unused = _unused(request, providers, [r for r in reads.values() if isinstance(r, WheelNeeds)])
     results: list[RepairResult] = []
     written: set[Path] = set()
     for path, read in reads.items():
@@ -129,11 +134,11 @@ def read_providers(request: RepairRequest) -> tuple[Provider, ...]:
     return tuple(providers)
 
 
-def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest) -> _Read:
+def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest) -> WheelNeeds:
     """Return the facts of the wheel at *path* with all answers final."""
     wheel = read_wheel(path)
     if not wheel.elf:
-        return _Read(wheel=wheel)
+        return WheelNeeds(wheel=wheel)
     architecture = architecture_of(wheel.elf, wheel.name)
     files = {name: facts for name, facts in wheel.elf.items() if facts.architecture == architecture}
     libc = libc_of(files, wheel.name.platforms, providers) or Libc.GLIBC
@@ -150,10 +155,10 @@ def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest
     for provider in {need.provider.name: need.provider for need in needs if need.provider is not None}.values():
         check_provider(provider, architecture, libc)
     wheel = replace(wheel, elf=files)
-    return _Read(wheel=wheel, libc=libc, architecture=architecture, needs=needs, outside=outside, path=directories)
+    return WheelNeeds(wheel=wheel, libc=libc, architecture=architecture, needs=needs, outside=outside, path=directories)
 
 
-def plan_one(read: _Read, options: RepairOptions) -> Plan:
+def plan_one(read: WheelNeeds, options: RepairOptions) -> Plan:
     """Return the plan for one wheel that was read; a wheel without ELF files is passed through."""
     wheel = read.wheel
     if not wheel.elf:
@@ -178,11 +183,11 @@ def plan_one(read: _Read, options: RepairOptions) -> Plan:
         else Evidence(),
         generator=f"nativelib {__version__}",
     )
-    return drop_unchanged(plan_repair(given, options), wheel)
+    return drop_unchanged(plan_wheel(given, options), wheel)
 
 
 def _repair_one(
-    path: Path, read: _Read, request: RepairRequest, unused: Sequence[Finding], written: set[Path]
+    path: Path, read: WheelNeeds, request: RepairRequest, unused: Sequence[Finding], written: set[Path]
 ) -> RepairResult:
     errors = [finding for finding in unused if finding.severity is Severity.ERROR]
     try:
@@ -199,7 +204,7 @@ def _repair_one(
     return RepairResult(input=path, output=Path(receipt.output), plan=plan, receipt=receipt, findings=plan.findings)
 
 
-def _unused(request: RepairRequest, providers: Sequence[Provider], reads: Sequence[_Read]) -> list[Finding]:
+def _unused(request: RepairRequest, providers: Sequence[Provider], reads: Sequence[WheelNeeds]) -> list[Finding]:
     if not reads:
         return []
     needs = [need for read in reads for need in read.needs]
@@ -213,3 +218,22 @@ def _unused(request: RepairRequest, providers: Sequence[Provider], reads: Sequen
         )
     )
     return unused_findings(needs, providers, request.options.excludes, matched)
+
+
+def plan_repair(request: RepairRequest) -> tuple[RepairResult, ...]:
+    """Return the plans of *request* without writing anything."""
+    return repair_wheels(replace(request, dry_run=True))
+
+
+def apply_plan(plan: Plan, wheel_dir: Path, *, environ: Mapping[str, str] | None = None) -> Receipt:
+    """Carry out a plan for a wheel that is repaired, perhaps one that was saved, and return the receipt.
+
+    Raises NativelibError if an input has changed since the plan was made, and whatever else keeps the result from being
+    written whole.
+    """
+    if plan.source is None:
+        text = "the plan of a library wheel holds no source to repair; build it again instead"
+        raise PlanError.of(Code.BAD_SPEC, plan.output, text)
+    wheel = read_wheel(Path(plan.source))
+    grafts = {a.source: read_elf_file(Path(a.source)) for a in plan.actions if isinstance(a, Graft)}
+    return finish(plan, wheel, grafts, wheel_dir, environ or {})

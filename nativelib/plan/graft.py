@@ -69,8 +69,8 @@ def inside(home: Place, entry: str) -> bool:
 def run_path(home: Place, facts: ElfFacts, wanted: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return (new run path, dropped entries) of a file at *home*.
 
-    Entries of the author that stay inside the installation are kept in front, in order; those that name the build machine
-    are dropped; *wanted* are directories of the same scheme that are appended.
+    Entries of the author that stay inside the installation are kept in front, in order; those that name the build
+    machine are dropped; *wanted* are directories of the same scheme that are appended.
     """
     kept: list[str] = []
     dropped: list[str] = []

@@ -92,7 +92,7 @@ def around_block(source: bytes, where: str) -> Splice:
 
 
 def split_after_prologue(source: bytes, where: str) -> Splice:
-    """Return *source* cut after byte-order mark, coding cookie, comments in front, docstring and ``__future__`` imports."""
+    """Return *source* cut after byte-order mark, coding cookie, first comments, docstring and ``__future__`` imports."""
     tree = _parse(source, where)
     text = decode(source)
     newline = _newline(text)
@@ -119,7 +119,10 @@ def split_after_prologue(source: bytes, where: str) -> Splice:
 
 
 def _tail(line: bytes, column: int, source: bytes) -> str:
-    """Return what follows *column* of *line*; ``ast`` counts columns in bytes of the text as UTF-8, without a byte-order mark."""
+    """Return what follows *column* of *line*.
+
+    ``ast`` counts columns in bytes of the text as UTF-8, without a byte-order mark.
+    """
     encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
     text = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8" if encoding == "utf-8-sig" else encoding)
     return text.encode()[column:].decode().strip()
@@ -156,7 +159,10 @@ def _prologue(tree: ast.Module) -> ast.stmt | None:
 
 
 def _after_leading_comments(text: str) -> int:
-    """Return the offset after a byte-order mark, a ``#!`` line and the comments on top (a coding cookie must stay in line 1 or 2)."""
+    """Return the offset after a byte-order mark, a ``#!`` line and the comments on top.
+
+    A coding cookie must stay in line 1 or 2.
+    """
     cut = 1 if text.startswith("\ufeff") else 0
     for match in re.finditer(r"#[^\r\n]*(\r\n|\r|\n)", text):
         if match.start() != cut:

@@ -32,7 +32,10 @@ TEMPLATE_FILE = "consumer/distributor_init.py.j2"
 
 
 def packages(wheel: WheelFacts, needs: Sequence[Need]) -> dict[str | None, tuple[Need, ...]]:
-    """Return ``__init__.py`` members to the provided needs of all ELF files below them; ``None`` holds those without a package."""
+    """Return ``__init__.py`` members to the provided needs of all ELF files below them.
+
+    ``None`` holds those without a package.
+    """
     groups = by_requester(needs)
     texts = dict(wheel.texts)
     out: dict[str | None, list[Need]] = {}
@@ -176,7 +179,10 @@ def _foreign_on_musl(needs: Sequence[Need], options: RepairOptions) -> list[Find
     foreign = {n.provider.name: n.provider for n in needs if n.provider and n.provider.kind is not ProviderKind.OWN}
     out: list[Finding] = []
     for provider in foreign.values():
-        text = f"on musl a library that was opened by path does not serve others, so {provider.label} is found by run path only"
+        text = (
+            "on musl a library that was opened by path does not serve others, "
+            f"so {provider.label} is found by run path only"
+        )
         if options.run_path:
             remedy = "Install both into the same directory, or use a library wheel built by nativelib."
             out.append(warning(Code.MUSL_FOREIGN, provider.origin, text, remedy))

@@ -11,13 +11,13 @@ from nativelib.facts.elf import ElfEdit
 from nativelib.facts.manifest import MANIFEST, Manifest, ManifestRequire
 from nativelib.facts.wheel import WheelName
 from nativelib.findings import Finding, Severity
+from nativelib.plan.answers import answer_findings
 from nativelib.plan.dist_info import SBOM
 from nativelib.plan.layout import Layout, planned_libraries, program_edits
 from nativelib.plan.library_files import ANCHOR, function_name, library_files
 from nativelib.plan.library_manifest import plan_manifest, requirement_of
 from nativelib.plan.needs import Answer
 from nativelib.plan.proofs import prove_all
-from nativelib.plan.repair import answer_findings
 from nativelib.plan.requirement import MARKER, requirement, specifier
 from nativelib.plan.retag import choose
 from nativelib.plan.sbom import component, extend_sbom

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nativelib.errors import PlanError
 from nativelib.facts.wheel import place_of
-from nativelib.findings import Code, error, warning
+from nativelib.findings import Code
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.outside import Outside
     from nativelib.facts.provider import ProvidedLibrary, Provider
-    from nativelib.findings import Finding
 
 _LIBPYTHON = re.compile(r"libpython\d+(\.\d+)?[a-z]*\.so(\.\d+)*$|libpypy.*-c\.so$")
 
@@ -157,7 +156,10 @@ def _offers(soname: str, providers: Sequence[Provider]) -> list[tuple[Provider, 
 
 
 def _member(requester: str, facts: ElfFacts, soname: str, ground: Ground) -> str | None:
-    """Return the file of the wheel that the loader would take: by run path, then beside, then anywhere in the same scheme."""
+    """Return the file of the wheel that the loader would take.
+
+    It is looked for by run path, then beside, then anywhere in the same scheme.
+    """
     candidates = [name for name in ground.inside.get(soname, ()) if name != requester]
     if not candidates:
         return None
@@ -203,51 +205,3 @@ def by_requester(needs: Sequence[Need]) -> dict[str, tuple[Need, ...]]:
     for need in needs:
         out.setdefault(need.requester, []).append(need)
     return {name: tuple(group) for name, group in out.items()}
-
-
-def unused_providers(needs: Sequence[Need], providers: Sequence[Provider]) -> list[Finding]:
-    """Return an error for each of *providers* that answers none of *needs*."""
-    used = {need.provider.origin for need in needs if need.provider is not None}
-    settled = {Answer.POLICY, Answer.WHEEL, Answer.PYTHON}
-    asked = ", ".join(sorted({need.soname for need in needs if need.answer not in settled})) or "no library"
-    out: list[Finding] = []
-    for provider in providers:
-        if provider.origin in used:
-            continue
-        names = sorted({name for library in provider.libraries for name in library.names})
-        offers = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-        out.append(
-            error(
-                Code.UNUSED_PROVIDER,
-                provider.origin,
-                f"{provider.label} has nothing that is needed: it offers {offers}; needed from outside the wheel and the "
-                f"system: {asked}",
-                "Leave this --provided-by out, or check that the file was linked with the library.",
-            )
-        )
-    return out
-
-
-def unused_findings(
-    needs: Sequence[Need], providers: Sequence[Provider], excludes: Sequence[str], matched: frozenset[str]
-) -> list[Finding]:
-    """Return findings for providers and excludes that matched nothing in any wheel of the call.
-
-    *needs* are those of all wheels, *matched* the globs of *excludes* that matched something. An exclude whose library
-    would then be grafted is an error: one that silently matched nothing once shipped 890 MB.
-    """
-    out = unused_providers(needs, providers)
-    grafted = sorted({need.soname for need in needs if need.answer is Answer.GRAFT})
-    for glob in excludes:
-        if glob in matched:
-            continue
-        stem = glob.partition(".so")[0].strip("*")
-        near = [soname for soname in grafted if stem and soname.startswith(stem)]
-        text = f"--exclude {glob} matches no library that the wheel needs"
-        if near:
-            message = f"{text}, and {', '.join(near)} would be copied into it"
-            remedy = f"Write --exclude '{near[0]}' or --exclude '{stem}*'."
-            out.append(error(Code.UNUSED_EXCLUDE, glob, message, remedy))
-        else:
-            out.append(warning(Code.UNUSED_EXCLUDE, glob, text, "Leave it out."))
-    return out

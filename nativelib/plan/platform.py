@@ -22,8 +22,9 @@ def libc_of(
 ) -> Libc | None:
     """Return the C library of a wheel.
 
-    Evidence in this order: DT_NEEDED and version needs of its files, its platform tags, the EXT_SUFFIX in file names, its
-    providers; ``None`` without any, which is to be taken for glibc with the lowest policy. Raises PlanError for files of both.
+    Evidence in this order: DT_NEEDED and version needs of its files, its platform tags, the EXT_SUFFIX in file names,
+    its providers; ``None`` without any, which is to be taken for glibc with the lowest policy. Raises PlanError for
+    files of both.
     """
     seen = {facts.libc: name for name, facts in files.items() if facts.libc is not None}
     if len(seen) > 1:
@@ -49,7 +50,8 @@ def libc_of(
 def architecture_of(files: Mapping[str, ElfFacts], name: WheelName) -> str:
     """Return the architecture of a wheel with ELF *files*, as platform tags name it.
 
-    Raises PlanError (``NL205``) if the file name says another one than every file, ``NL210`` for a mixture without a hint.
+    Raises PlanError (``NL205``) if the file name says another one than every file, ``NL210`` for a mixture without a
+    hint.
     """
     found = {facts.architecture: member for member, facts in files.items()}
     tagged = next((arch for tag in name.platforms for arch in MACHINES if tag.endswith(f"_{arch}")), None)
@@ -85,7 +87,7 @@ def architecture_of_files(files: Mapping[str, ElfFacts], *, where: str = "librar
 
 
 def check_provider(provider: Provider, architecture: str, libc: Libc | None) -> None:
-    """Raise PlanError if *provider* is for another machine (``NL205``) or another C library (``NL206``) than the consumer."""
+    """Raise PlanError if *provider* is for another machine (``NL205``) or C library (``NL206``) than the consumer."""
     others = sorted(set(provider.machines()) - {architecture})
     if others:
         raise PlanError.of(

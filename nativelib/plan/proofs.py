@@ -106,7 +106,8 @@ def _findings(requester: str, proof: Proof, scope: Scope, owners: Mapping[str, N
                 warning(
                     Code.UNPROVEN,
                     requester,
-                    f"unproven: {', '.join(names)} could not be placed, because not every library that it loads is at hand",
+                    f"unproven: {', '.join(names)} could not be placed, "
+                    "because not every library that it loads is at hand",
                     "Run the repair where those libraries are, or pass --ldpaths.",
                     names,
                 )
@@ -138,7 +139,10 @@ def abi_findings(
             )
             out.append(error(Code.ABI_CLASH, provider.origin, text, "Use the ILP64 provider."))
         elif not wide and declared.get("blas-int") == "64" and any(name.startswith("cblas_") for name in names):
-            text = f"{provider.label} takes 64-bit integers under names without suffix; the wheel does not show which it passes"
+            text = (
+                f"{provider.label} takes 64-bit integers under names without suffix; "
+                "the wheel does not show which it passes"
+            )
             out.append(
                 warning(Code.ABI_UNKNOWN, provider.origin, text, "Say so if you know it: --require-abi blas-int=64.")
             )

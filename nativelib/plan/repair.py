@@ -11,6 +11,7 @@ from nativelib.facts.elf import ElfEdit
 from nativelib.facts.wheel import Scheme, place_of
 from nativelib.findings import Code, Finding, Severity, error, note, warning
 from nativelib.plan import dist_info, hooks
+from nativelib.plan.answers import answer_findings
 from nativelib.plan.graft import hashed_name, run_path
 from nativelib.plan.needs import Answer, by_requester
 from nativelib.plan.proofs import prove_all
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nativelib.facts.elf import ElfFacts
-    from nativelib.facts.outside import Outside
     from nativelib.facts.provider import Provider
     from nativelib.facts.wheel import WheelFacts
     from nativelib.plan.inputs import RepairInput
@@ -108,33 +108,6 @@ def _raise_errors(findings: Sequence[Finding], options: RepairOptions) -> None:
         raise PlanError(bad + [f for f in findings if f not in bad])
 
 
-def answer_findings(needs: Sequence[Need], outside: Outside, options: RepairOptions) -> list[Finding]:
-    """Return an error for each need that nothing answers, and for each graft that was forbidden."""
-    out: list[Finding] = []
-    for need in needs:
-        if need.answer is Answer.MISSING:
-            reason = outside.rejected.get(need.soname, "")
-            searched = ", ".join(outside.searched) or "nothing: the search path is empty"
-            out.append(
-                error(
-                    Code.MISSING_LIBRARY,
-                    need.requester,
-                    f"needs {need.soname}, which was not found{f' ({reason})' if reason else ''}; searched: {searched}",
-                    f"Name who has it (--provided-by), where it is (--ldpaths), or leave it to the system (--exclude {need.soname}).",
-                )
-            )
-        elif need.answer is Answer.GRAFT and not options.graft:
-            out.append(
-                error(
-                    Code.GRAFT_REFUSED,
-                    need.requester,
-                    f"needs {need.soname}, which would have to be copied into the wheel from {need.source}, and --no-graft forbids it",
-                    "Name a provider that has it (--provided-by), or allow the graft.",
-                )
-            )
-    return list(dict.fromkeys(out))
-
-
 def graft_names(given: RepairInput, options: RepairOptions) -> dict[str, GraftName]:
     """Return the new name of each file that is grafted, by its path; identity is the file, not its soname."""
     directory = f"{given.wheel.name.distribution}{options.lib_sdir}"
@@ -211,7 +184,10 @@ def _edit(
 
 
 def provider_directories(provider: Provider, file: str) -> list[str]:
-    """Return the directories below site-packages where the loader finds *file* of *provider* and what that needs indirectly."""
+    """Return the directories where the loader finds *file* of *provider* and what that needs indirectly.
+
+    They are relative to site-packages.
+    """
     directories = [posixpath.dirname(file)]
     if provider.manifest is not None:
         directories += [f"{require.import_name}/lib" for require in provider.manifest.requires]

@@ -40,7 +40,10 @@ def expand(compatible: str, version: str) -> SpecifierSet:
 
 
 def lower_bound(manifest: Manifest, used: Mapping[str, Collection[Symbol]]) -> str:
-    """Return the first release with the same sonames and all symbols *used* of them; without history, the manifest's own."""
+    """Return the first release with the same sonames and all symbols *used* of them.
+
+    Without history it is the manifest's own.
+    """
     if not manifest.history:
         return public(manifest.version)
     firsts = [
@@ -58,7 +61,8 @@ def lower_bound(manifest: Manifest, used: Mapping[str, Collection[Symbol]]) -> s
 def specifier(provider: Provider, used: Mapping[str, Collection[Symbol]], *, pin: str = "auto") -> SpecifierSet:
     """Return the version specifier for a consumer that takes the symbols *used* (by the provider's soname).
 
-    *pin* is one of :data:`PINS` or a specifier; a specifier that the user wrote behind the provider's name wins over all.
+    *pin* is one of :data:`PINS` or a specifier; a specifier that the user wrote behind the provider's name wins over
+    all.
     """
     if provider.pin is not None and str(provider.pin):
         return provider.pin
@@ -93,7 +97,10 @@ def _inherit(lower: Specifier, declared: SpecifierSet) -> SpecifierSet:
 
 
 def minimum(specifiers: SpecifierSet) -> tuple[int, ...]:
-    """Return the release segment of the lowest version that *specifiers* accept, for a comparison at run time; or ``()``."""
+    """Return the release segment of the lowest version that *specifiers* accept, or ``()``.
+
+    It is for a comparison at run time.
+    """
     lowest = [
         Version(c.version.removesuffix(".*")).release for c in specifiers if c.operator in {">=", "==", "~=", "==="}
     ]
@@ -111,8 +118,8 @@ def merge(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return (remove, add): what changes in the ``Requires-Dist`` values *existing* so that *name* is required.
 
-    *earlier* are values that an earlier repair wrote: they are replaced. The author's own are kept; what they do not imply is
-    added. Raises PlanError where no version can satisfy both.
+    *earlier* are values that an earlier repair wrote: they are replaced. The author's own are kept; what they do not imply
+    is added. Raises PlanError where no version can satisfy both.
     """
     wanted = requirement(name, specifiers, marker)
     remove: list[str] = []

@@ -58,7 +58,10 @@ def retag(
 
 
 def vouched(present: Sequence[str], plat: str) -> Policy | None:
-    """Return the musllinux policy that the user or the wheel's name stands for: musl's symbols carry no versions to judge."""
+    """Return the musllinux policy that the user or the wheel's name stands for.
+
+    musl's symbols carry no versions to judge.
+    """
     policies = (lookup(tag) for tag in (plat, *present))
     return next((policy for policy in policies if policy is not None and policy.libc is Libc.MUSL), None)
 

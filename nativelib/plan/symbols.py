@@ -1,7 +1,8 @@
 """The proof: everything that a file takes from a provided library is exported by the provider's file. Pure.
 
-A symbol belongs to a library if its version need names the library; else if the copy that the file was linked with exports
-it. What remains, less what the Python ABI and the system's libraries export, must be exported by something that is loaded.
+A symbol belongs to a library if its version need names the library; else if the copy that the file was linked with
+exports it. What remains, less what the Python ABI and the system's libraries export, must be exported by something that
+is loaded.
 """
 
 from __future__ import annotations
@@ -98,8 +99,8 @@ def _exported(wanted: Import, library: ElfFacts, names: frozenset[str]) -> bool:
     """Return whether the loader would bind *wanted* to *library*.
 
     glibc binds a reference without version to any version of the name, and a versioned one to that pair only; a library
-    without version definitions would end the process there (``dl-lookup.c``, ``check_match``). musl ignores versions, but
-    a wheel that relies on that is one release from failing, so the pair is asked for there too.
+    without version definitions would end the process there (``dl-lookup.c``, ``check_match``). musl ignores versions,
+    but a wheel that relies on that is one release from failing, so the pair is asked for there too.
     """
     if not wanted.version:
         return wanted.name in names
@@ -115,8 +116,8 @@ def scope_of(
 ) -> Scope:
     """Return the scope of *requester*: its own needs decide what is provided, its whole tree what else is loaded.
 
-    *files* are the facts of members and grafts, *system* those of the system's libraries by soname, *references* the copies
-    found on the search path by (requester, soname).
+    *files* are the facts of members and grafts, *system* those of the system's libraries by soname, *references* the
+    copies found on the search path by (requester, soname).
     """
     provided: dict[str, ElfFacts] = {}
     linked: dict[str, ElfFacts] = {}

@@ -1,7 +1,7 @@
 """The Plan: what will be done to a wheel, as an immutable value that can be shown, saved and applied.
 
-There is at most one action for each output member; a rename is a field of the action. Members of the source that no action
-names are copied unchanged. ``RECORD`` never stands in a plan: it is derived while writing.
+There is at most one action for each output member; a rename is a field of the action. Members of the source that no
+action names are copied unchanged. ``RECORD`` never stands in a plan: it is derived while writing.
 """
 
 from __future__ import annotations

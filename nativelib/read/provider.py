@@ -38,8 +38,8 @@ def read_provider(
 ) -> Provider:
     """Return the provider that ``--provided-by`` *text* names.
 
-    *text* is a wheel file, a directory with an unpacked wheel, or a distribution with an optional specifier, each perhaps
-    behind ``SONAME=``. An installed distribution is one of the running interpreter, of *python*, or found in the
+    *text* is a wheel file, a directory with an unpacked wheel, or a distribution with an optional specifier, each
+    perhaps behind ``SONAME=``. An installed distribution is one of the running interpreter, of *python*, or found in the
     directories *search*. *imported* are normalised names whose package is meant to be imported. Raises ReadError.
     """
     match = _FOR_SONAME.match(text)

@@ -1,13 +1,14 @@
 """The search path: where a library that the wheel does not have is found on this machine.
 
-The order follows ld.so(8), with the variables that are meant for repairing in front of everything, so that a run path which
-the build left behind cannot hide the library that the user points at. Directories of the wheel are not searched here.
+The order follows ld.so(8), with the variables that are meant for repairing in front of everything, so that a run path
+which the build left behind cannot hide the library that the user points at. Directories of the wheel are not searched
+here.
 """
 
 from __future__ import annotations
 
-import glob
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,10 +134,20 @@ def _ld_so_conf(path: Path, *, depth: int) -> Iterator[str]:
         line = raw.partition("#")[0].strip()
         if line.startswith("include "):
             pattern = line.removeprefix("include ").strip()
-            for name in sorted(glob.glob(str(path.parent / pattern))):
-                yield from _ld_so_conf(Path(name), depth=depth + 1)
+            for included in _matches(path.parent / pattern):
+                yield from _ld_so_conf(included, depth=depth + 1)
         elif line.startswith("/"):
             yield line
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """Return the files that *pattern* names, sorted.
+
+    As in glob(3), ``**`` means no more than ``*``, and a wildcard in front does not match a hidden file.
+    """
+    relative = re.sub(r"\*+", "*", str(pattern.relative_to(pattern.anchor)))
+    found = Path(pattern.anchor).glob(relative) if pattern.name else ()
+    return sorted((path for path in found if pattern.name[0] == "." or path.name[0] != "."), key=str)
 
 
 def locate(

@@ -1,0 +1,116 @@
+"""``show``: what a wheel needs, where it comes from, and which platform tag the wheel deserves as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nativelib.errors import NativelibError
+from nativelib.facts.outside import Outside
+from nativelib.findings import Severity
+from nativelib.pipeline.repair import RepairRequest, read_needs, read_providers
+from nativelib.plan.answers import missing_findings
+from nativelib.plan.needs import Answer
+from nativelib.plan.options import RepairOptions
+from nativelib.plan.repair import pure_note
+from nativelib.plan.retag import vouched
+from nativelib.policy.judge import judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from nativelib.facts.wheel import WheelFacts
+    from nativelib.findings import Finding
+    from nativelib.pipeline.repair import WheelNeeds
+    from nativelib.plan.needs import Need
+    from nativelib.policy.values import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectRequest:
+    """Which wheels are to be looked at, and what counts as provided."""
+
+    wheels: tuple[Path, ...]
+    provided_by: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    python: str | None = None
+    ldpaths: str | None = None
+    ignore_isa: bool = False
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelReport:
+    """What is known about one wheel."""
+
+    file: Path
+    wheel: WheelFacts | None = None
+    """``None`` if the file could not be read."""
+    libc: str | None = None
+    architecture: str | None = None
+    needs: tuple[Need, ...] = ()
+    outside: Outside = field(default_factory=Outside)
+    verdict: Verdict | None = None
+    """``None`` for a pure wheel."""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the wheel could not be read."""
+        return any(finding.severity is Severity.ERROR for finding in self.findings)
+
+
+def inspect_wheels(
+    request: InspectRequest, *, report: Callable[[str], None] = lambda _text: None
+) -> tuple[WheelReport, ...]:
+    """Return a report for each wheel of *request*, in order; one that cannot be read does not stop the others."""
+    asked = RepairRequest(
+        wheels=request.wheels,
+        provided_by=request.provided_by,
+        python=request.python,
+        ldpaths=request.ldpaths,
+        environ=request.environ,
+        options=RepairOptions(excludes=request.excludes, ignore_isa=request.ignore_isa),
+    )
+    try:
+        providers = read_providers(asked)
+    except NativelibError as problem:
+        return tuple(WheelReport(file=path, findings=problem.findings) for path in request.wheels)
+    out: list[WheelReport] = []
+    for path in request.wheels:
+        report(f"reading {path.name}")
+        try:
+            out.append(_report(path, read_needs(path, providers, asked), request))
+        except NativelibError as problem:
+            out.append(WheelReport(file=path, findings=problem.findings))
+    return tuple(out)
+
+
+def _report(path: Path, read: WheelNeeds, request: InspectRequest) -> WheelReport:
+    wheel = read.wheel
+    if not wheel.elf:
+        return WheelReport(file=path, wheel=wheel, findings=(*wheel.findings, pure_note(wheel)))
+    external: dict[str, set[str]] = {member: set() for member in wheel.elf}
+    for need in read.needs:
+        if need.answer in {Answer.POLICY, Answer.GRAFT, Answer.MISSING} and need.requester in external:
+            external[need.requester].add(need.soname)
+    verdict = judge(
+        wheel.elf,
+        {member: frozenset(sonames) for member, sonames in external.items()},
+        libc=read.libc,
+        architecture=read.architecture,
+        ignore_isa=request.ignore_isa,
+        vouched=vouched(wheel.name.platforms, "auto"),
+    )
+    missing = missing_findings(read.needs, read.outside, Severity.WARNING)
+    return WheelReport(
+        file=path,
+        wheel=wheel,
+        libc=read.libc.value,
+        architecture=read.architecture,
+        needs=read.needs,
+        outside=read.outside,
+        verdict=verdict,
+        findings=(*wheel.findings, *missing),
+    )

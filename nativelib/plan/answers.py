@@ -1,0 +1,96 @@
+"""What the user should know of the answers: needs that nothing answers, providers and excludes that answer nothing. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nativelib.findings import Code, Finding, Severity, error, warning
+from nativelib.plan.needs import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nativelib.facts.outside import Outside
+    from nativelib.facts.provider import Provider
+    from nativelib.plan.needs import Need
+    from nativelib.plan.options import RepairOptions
+
+
+def answer_findings(needs: Sequence[Need], outside: Outside, options: RepairOptions) -> list[Finding]:
+    """Return an error for each need that nothing answers, and for each graft that was forbidden."""
+    out = missing_findings(needs, outside, Severity.ERROR)
+    for need in needs:
+        if need.answer is Answer.GRAFT and not options.graft:
+            message = f"needs {need.soname}, which --no-graft keeps from being copied in from {need.source}"
+            remedy = "Name a provider that has it (--provided-by), or allow the graft."
+            out.append(error(Code.GRAFT_REFUSED, need.requester, message, remedy))
+    return list(dict.fromkeys(out))
+
+
+def missing_findings(needs: Sequence[Need], outside: Outside, severity: Severity) -> list[Finding]:
+    """Return a finding of *severity* for each need that nothing answers, with every directory that was searched."""
+    searched = ", ".join(outside.searched) or "nothing: the search path is empty"
+    out: list[Finding] = []
+    for need in needs:
+        if need.answer is not Answer.MISSING:
+            continue
+        passed = f" ({outside.rejected[need.soname]})" if need.soname in outside.rejected else ""
+        out.append(
+            Finding(
+                code=Code.MISSING_LIBRARY,
+                severity=severity,
+                where=need.requester,
+                message=f"needs {need.soname}, which was not found{passed}; searched: {searched}",
+                remedy="Name who has it (--provided-by), where it is (--ldpaths), or leave it to the system "
+                f"(--exclude {need.soname}).",
+            )
+        )
+    return list(dict.fromkeys(out))
+
+
+def unused_providers(needs: Sequence[Need], providers: Sequence[Provider]) -> list[Finding]:
+    """Return an error for each of *providers* that answers none of *needs*."""
+    used = {need.provider.origin for need in needs if need.provider is not None}
+    settled = {Answer.POLICY, Answer.WHEEL, Answer.PYTHON}
+    asked = ", ".join(sorted({need.soname for need in needs if need.answer not in settled})) or "no library"
+    out: list[Finding] = []
+    for provider in providers:
+        if provider.origin in used:
+            continue
+        names = sorted({name for library in provider.libraries for name in library.names})
+        offers = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+        out.append(
+            error(
+                Code.UNUSED_PROVIDER,
+                provider.origin,
+                f"{provider.label} has nothing that is needed: it offers {offers}; needed from outside the wheel and "
+                f"the system: {asked}",
+                "Leave this --provided-by out, or check that the file was linked with the library.",
+            )
+        )
+    return out
+
+
+def unused_findings(
+    needs: Sequence[Need], providers: Sequence[Provider], excludes: Sequence[str], matched: frozenset[str]
+) -> list[Finding]:
+    """Return findings for providers and excludes that matched nothing in any wheel of the call.
+
+    *needs* are those of all wheels, *matched* the globs of *excludes* that matched something. An exclude whose library
+    would then be grafted is an error: one that silently matched nothing once shipped 890 MB.
+    """
+    out = unused_providers(needs, providers)
+    grafted = sorted({need.soname for need in needs if need.answer is Answer.GRAFT})
+    for glob in excludes:
+        if glob in matched:
+            continue
+        stem = glob.partition(".so")[0].strip("*")
+        near = [soname for soname in grafted if stem and soname.startswith(stem)]
+        text = f"--exclude {glob} matches no library that the wheel needs"
+        if near:
+            message = f"{text}, and {', '.join(near)} would be copied into it"
+            remedy = f"Write --exclude '{near[0]}' or --exclude '{stem}*'."
+            out.append(error(Code.UNUSED_EXCLUDE, glob, message, remedy))
+        else:
+            out.append(warning(Code.UNUSED_EXCLUDE, glob, text, "Leave it out."))
+    return out
