@@ -64,5 +64,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except MemoryError:
-        terminal.failure([error(Code.INTERNAL, "nativelib", "the machine ran out of memory")])
+        terminal.failure([error(Code.INTERNAL, "nativelib", "The machine ran out of memory.")])
         return 1

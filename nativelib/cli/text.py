@@ -55,4 +55,4 @@ def save_text(path: Path, text: str) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as cause:
-        raise WriteError.of(Code.WRITE_FAILED, str(path), f"cannot be written: {cause.strerror}") from cause
+        raise WriteError.of(Code.WRITE_FAILED, str(path), f"It cannot be written: {cause.strerror}.") from cause

@@ -124,7 +124,7 @@ def parse_manifest(text: str, *, where: str) -> Manifest:
             raise ReadError.of(
                 Code.NOT_A_PROVIDER,
                 where,
-                f"this manifest has schema {document['schema']!r}, and this nativelib understands {SCHEMA}",
+                f"This manifest has schema {document['schema']!r}, and this nativelib understands {SCHEMA}.",
                 "Use a newer nativelib.",
             )
         return Manifest(
@@ -159,7 +159,7 @@ def parse_manifest(text: str, *, where: str) -> Manifest:
         raise ReadError.of(
             Code.NOT_A_PROVIDER,
             where,
-            f"the manifest is not readable: {type(cause).__name__}: {cause}",
+            f"The manifest is not readable: {type(cause).__name__}: {cause}.",
             "Build the library wheel again.",
         ) from cause
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nativelib.facts.outside import Outside
 from nativelib.plan.needs import Answer, resolve, unsearched
-from nativelib.plan.proofs import Evidence
+from nativelib.plan.symbols import Evidence
 from nativelib.read.search import locate
 
 if TYPE_CHECKING:
@@ -28,8 +28,13 @@ def answer_all(ground: Ground, directories: SearchPath) -> tuple[tuple[Need, ...
         outside = locate(wanted, ground.files, directories, outside)
 
 
-def gather_evidence(needs: Sequence[Need], files: Mapping[str, ElfFacts], path: SearchPath) -> Evidence:
-    """Return the copies that *files* with provided needs were linked with, and the system's libraries they load."""
+def gather_evidence(
+    needs: Sequence[Need], files: Mapping[str, ElfFacts], path: SearchPath, policy: frozenset[str]
+) -> Evidence:
+    """Return the copies that *files* with provided needs were linked with, and the system's libraries they load.
+
+    *policy* names the libraries that the policies allow.
+    """
     linked = [(need.requester, need.soname) for need in needs if need.answer is Answer.PROVIDED]
     if not linked:
         return Evidence()
@@ -37,5 +42,6 @@ def gather_evidence(needs: Sequence[Need], files: Mapping[str, ElfFacts], path: 
     found = locate([*linked, *system], files, path, Outside())
     return Evidence(
         references={key: found.files[real] for key in linked if (real := found.paths[key]) is not None},
+        policy=policy,
         system={soname: found.files[real] for _, soname in system if (real := found.paths[_, soname]) is not None},
     )

@@ -160,7 +160,7 @@ def _gather(request: BuildRequest, project: Project, spec: Spec, root: Path) -> 
         architecture=architecture,
         needs=needs,
         outside=outside,
-        evidence=gather_evidence(needs, {**ground.files, **outside.files}, path),
+        evidence=gather_evidence(needs, {**ground.files, **outside.files}, path, ground.policy),
         earlier=_earlier(request.since, project),
         generator=f"nativelib {__version__}",
     )
@@ -181,7 +181,7 @@ def _providers(request: BuildRequest, spec: Spec) -> tuple[Provider, ...]:
             findings += problem.findings
             continue
         if provider.manifest is None:
-            message = f"{provider.label} was not built by nativelib, and a library wheel can build on such ones only"
+            message = f"{provider.label} was not built by nativelib, and a library wheel can build on such ones only."
             findings.append(
                 error(Code.NOT_A_PROVIDER, text, message, "Graft the library, or build a library wheel of it.")
             )
@@ -199,15 +199,15 @@ def _earlier(since: Path | None, project: Project) -> Manifest | None:
         wheel = read_wheel(since)
         raw = wheel.texts.get(f"{wheel.dist_info}/{MANIFEST}")
         if raw is None:
-            text = "has no nativelib.json: it was not built by nativelib"
+            text = "It has no nativelib.json, so it was not built by nativelib."
             raise ReadError.of(Code.NOT_A_PROVIDER, str(since), text, "Give a wheel of an earlier release.")
         found = parse_manifest(raw.decode("utf-8", "replace"), where=str(since))
     else:
         try:
             found = parse_manifest(since.read_text(encoding="utf-8"), where=str(since))
         except (OSError, UnicodeDecodeError) as cause:
-            raise ReadError.of(Code.NOT_FOUND, str(since), f"cannot be read: {cause}") from cause
+            raise ReadError.of(Code.NOT_FOUND, str(since), f"It cannot be read: {cause}.") from cause
     if found.name != project.normalized_name:
-        text = f"is the manifest of {found.name}, and {project.normalized_name} is being built"
+        text = f"It is the manifest of {found.name}, and {project.normalized_name} is being built."
         raise ReadError.of(Code.NOT_A_PROVIDER, str(since), text)
     return found

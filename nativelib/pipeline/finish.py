@@ -68,7 +68,7 @@ def finish(
     """
     final = directory.absolute() / plan.output
     if final in taken:
-        text = "another wheel of this call was written under the same name"
+        text = "Another wheel of this call was written under the same name."
         raise WriteError.of(Code.WRITE_FAILED, str(final), text, "Repair them into different directories.")
     date_time = epoch_date_time(environ)
     generated = render_all(plan)
@@ -77,7 +77,7 @@ def finish(
         read_back(staged.path, plan.output, predicted(plan, wheel, outside), applied.changed)
         if wheel is not None and final.exists() and final.samefile(wheel.path):
             if applied.sha256 != wheel.sha256:
-                text = "the result would overwrite the input, which is never changed"
+                text = "The result would overwrite the input, which is never changed."
                 raise WriteError.of(Code.WRITE_FAILED, str(final), text, "Choose another directory with -w.")
         else:
             staged.commit()

@@ -18,7 +18,7 @@ from nativelib.plan.inputs import RepairInput
 from nativelib.plan.needs import Ground, excluded, index_inside
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import architecture_of, check_provider, libc_of
-from nativelib.plan.proofs import Evidence
+from nativelib.plan.symbols import Evidence
 from nativelib.plan.repair import plan_repair as plan_wheel
 from nativelib.plan.repair import pure_note
 from nativelib.plan.values import Graft, Plan, Summary
@@ -178,12 +178,17 @@ def plan_one(read: WheelNeeds, options: RepairOptions) -> Plan:
         architecture=read.architecture,
         needs=read.needs,
         outside=read.outside,
-        evidence=gather_evidence(read.needs, {**wheel.elf, **read.outside.files}, read.path)
-        if read.path
-        else Evidence(),
+        evidence=_evidence(read),
         generator=f"nativelib {__version__}",
     )
     return drop_unchanged(plan_wheel(given, options), wheel)
+
+
+def _evidence(read: WheelNeeds) -> Evidence:
+    if read.path is None:
+        return Evidence()
+    files = {**read.wheel.elf, **read.outside.files}
+    return gather_evidence(read.needs, files, read.path, policy_libraries(read.libc, read.architecture))
 
 
 def _repair_one(

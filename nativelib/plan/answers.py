@@ -40,7 +40,7 @@ def missing_findings(needs: Sequence[Need], outside: Outside, severity: Severity
                 code=Code.MISSING_LIBRARY,
                 severity=severity,
                 where=need.requester,
-                message=f"needs {need.soname}, which was not found{passed}; searched: {searched}",
+                message=f"It needs {need.soname}, which was not found{passed}; searched: {searched}.",
                 remedy="Name who has it (--provided-by), where it is (--ldpaths), or leave it to the system "
                 f"(--exclude {need.soname}).",
             )
@@ -50,7 +50,7 @@ def missing_findings(needs: Sequence[Need], outside: Outside, severity: Severity
 
 def unused_providers(needs: Sequence[Need], providers: Sequence[Provider]) -> list[Finding]:
     """Return an error for each of *providers* that answers none of *needs*."""
-    used = {need.provider.origin for need in needs if need.provider is not None}
+    used = {need.provider.origin for need in needs if need.provider is not None} | _needed_by_others(needs, providers)
     settled = {Answer.POLICY, Answer.WHEEL, Answer.PYTHON}
     asked = ", ".join(sorted({need.soname for need in needs if need.answer not in settled})) or "no library"
     out: list[Finding] = []
@@ -64,11 +64,26 @@ def unused_providers(needs: Sequence[Need], providers: Sequence[Provider]) -> li
                 Code.UNUSED_PROVIDER,
                 provider.origin,
                 f"{provider.label} has nothing that is needed: it offers {offers}; needed from outside the wheel and "
-                f"the system: {asked}",
+                f"the system: {asked}.",
                 "Leave this --provided-by out, or check that the file was linked with the library.",
             )
         )
     return out
+
+
+def _needed_by_others(needs: Sequence[Need], providers: Sequence[Provider]) -> set[str]:
+    """Return the origins of providers that only other providers need, directly or not."""
+    known = {provider.name: provider for provider in providers}
+    queue = [need.provider for need in needs if need.provider is not None]
+    seen: set[str] = set()
+    while queue:
+        manifest = queue.pop().manifest
+        for require in manifest.requires if manifest is not None else ():
+            other = known.get(require.name)
+            if other is not None and other.origin not in seen:
+                seen.add(other.origin)
+                queue.append(other)
+    return seen
 
 
 def unused_findings(
@@ -88,9 +103,9 @@ def unused_findings(
         near = [soname for soname in grafted if stem and soname.startswith(stem)]
         text = f"--exclude {glob} matches no library that the wheel needs"
         if near:
-            message = f"{text}, and {', '.join(near)} would be copied into it"
+            message = f"{text}, and {', '.join(near)} would be copied into it."
             remedy = f"Write --exclude '{near[0]}' or --exclude '{stem}*'."
             out.append(error(Code.UNUSED_EXCLUDE, glob, message, remedy))
         else:
-            out.append(warning(Code.UNUSED_EXCLUDE, glob, text, "Leave it out."))
+            out.append(warning(Code.UNUSED_EXCLUDE, glob, f"{text}.", "Leave it out."))
     return out

@@ -79,7 +79,7 @@ def plan_requires(
             note(
                 Code.STATIC_DEPENDENCIES,
                 f"{wheel.dist_info}/METADATA",
-                "the wheel gets a dependency that its sdist does not declare as dynamic (PEP 643)",
+                "The wheel gets a dependency that its sdist does not declare as dynamic (PEP 643).",
                 'List "dependencies" under dynamic in the project, or declare the requirement there.',
             )
         )

@@ -109,7 +109,7 @@ def split_after_prologue(source: bytes, where: str) -> Splice:
         raise PlanError.of(
             Code.HOOK_REFUSED,
             where,
-            "another statement stands on the line of the docstring or of a __future__ import",
+            "Another statement stands on the line of the docstring or of a __future__ import.",
             f"Put {STATEMENT!r} there yourself, as the first statement that imports.",
         )
     before = text[:stop]
@@ -133,7 +133,7 @@ def _parse(source: bytes, where: str) -> ast.Module:
         return ast.parse(source)
     except (SyntaxError, ValueError) as cause:
         raise PlanError.of(
-            Code.HOOK_REFUSED, where, f"this Python file cannot be parsed, so nothing can be put into it: {cause}"
+            Code.HOOK_REFUSED, where, f"This Python file cannot be parsed, so nothing can be put into it: {cause}."
         ) from cause
 
 
@@ -215,6 +215,6 @@ def _check(old: ast.Module, result: bytes, added: list[ast.stmt], where: str) ->
     raise PlanError.of(
         Code.HOOK_REFUSED,
         where,
-        "inserting the import would change what this file means",
+        "Inserting the import would change what this file means.",
         f"Put {STATEMENT!r} there yourself, as the first statement that imports.",
     )

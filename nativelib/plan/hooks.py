@@ -163,14 +163,14 @@ def _without_package(wheel: WheelFacts, needs: Sequence[Need], options: RepairOp
         homeless = facts.python_extension and hooked_package(member, texts) is None
         if not provided or not homeless or place_of(member).scheme is not Scheme.SITE:
             continue
-        text = "no regular package holds this extension, so nothing can be imported before it"
+        text = "No regular package holds this extension, so nothing can be imported before it"
         if options.run_path:
             remedy = "Install it and the library wheel into the same directory, or move it into a package."
-            out.append(note(Code.NO_HOOK_POSSIBLE, member, f"{text}; it finds its libraries by run path only", remedy))
+            out.append(note(Code.NO_HOOK_POSSIBLE, member, f"{text}; it finds its libraries by run path only.", remedy))
         else:
             remedy = "Allow the run path, or move it into a package."
             out.append(
-                error(Code.NO_HOOK_POSSIBLE, member, f"{text}, and --no-run-path takes the run path away", remedy)
+                error(Code.NO_HOOK_POSSIBLE, member, f"{text}, and --no-run-path takes the run path away.", remedy)
             )
     return out
 
@@ -180,8 +180,8 @@ def _foreign_on_musl(needs: Sequence[Need], options: RepairOptions) -> list[Find
     out: list[Finding] = []
     for provider in foreign.values():
         text = (
-            "on musl a library that was opened by path does not serve others, "
-            f"so {provider.label} is found by run path only"
+            "On musl a library that was opened by path does not serve others, "
+            f"so {provider.label} is found by run path only."
         )
         if options.run_path:
             remedy = "Install both into the same directory, or use a library wheel built by nativelib."

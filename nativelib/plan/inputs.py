@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nativelib.facts.spec import Spec
     from nativelib.facts.wheel import WheelFacts
     from nativelib.plan.needs import Need
-    from nativelib.plan.proofs import Evidence
+    from nativelib.plan.symbols import Evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -149,8 +149,8 @@ def _offers(soname: str, providers: Sequence[Provider]) -> list[tuple[Provider, 
         raise PlanError.of(
             Code.AMBIGUOUS_PROVIDER,
             soname,
-            f"more than one provider has {soname}: {labels}",
-            f"Say which: --provided-by {soname}={offers[0][0].origin}",
+            f"More than one provider has {soname}: {labels}.",
+            f"Say which, as in --provided-by {soname}={offers[0][0].origin}",
         )
     return offers
 

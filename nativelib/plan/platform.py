@@ -31,7 +31,7 @@ def libc_of(
         raise PlanError.of(
             Code.MIXED_MACHINES,
             seen[Libc.MUSL],
-            f"this file is linked with musl, and {seen[Libc.GLIBC]} with glibc: one wheel cannot be for both",
+            f"This file is linked with musl, and {seen[Libc.GLIBC]} with glibc: one wheel cannot be for both.",
             "Build all of the wheel for one C library.",
         )
     if seen:
@@ -62,7 +62,7 @@ def architecture_of(files: Mapping[str, ElfFacts], name: WheelName) -> str:
         raise PlanError.of(
             Code.WRONG_ARCHITECTURE,
             member,
-            f"this file is for {machine}, and the wheel's name says {tagged}",
+            f"This file is for {machine}, and the wheel's name says {tagged}.",
             "Rename the wheel, or build it for the right machine.",
         )
     return architecture_of_files(files, where=str(name))
@@ -74,13 +74,13 @@ def architecture_of_files(files: Mapping[str, ElfFacts], *, where: str = "librar
     extensions = {facts.architecture for facts in files.values() if facts.python_extension} or set(found)
     if len(extensions) > 1:
         listing = ", ".join(f"{found[machine]} ({machine})" for machine in sorted(extensions))
-        raise PlanError.of(Code.MIXED_MACHINES, where, f"there are ELF files for several machines: {listing}")
+        raise PlanError.of(Code.MIXED_MACHINES, where, f"There are ELF files for several machines: {listing}.")
     machine = extensions.pop()
     if machine not in MACHINES:
         raise PlanError.of(
             Code.WRONG_ARCHITECTURE,
             found[machine],
-            f"no platform tag exists for this machine ({machine})",
+            f"No platform tag exists for this machine ({machine}).",
             "Nothing can be done.",
         )
     return machine
@@ -93,7 +93,7 @@ def check_provider(provider: Provider, architecture: str, libc: Libc | None) -> 
         raise PlanError.of(
             Code.WRONG_ARCHITECTURE,
             provider.origin,
-            f"{provider.label} is for {', '.join(others)}, and the wheel is for {architecture}",
+            f"{provider.label} is for {', '.join(others)}, and the wheel is for {architecture}.",
             f"Give the provider's wheel for {architecture}.",
         )
     theirs = provider.libc
@@ -101,6 +101,6 @@ def check_provider(provider: Provider, architecture: str, libc: Libc | None) -> 
         raise PlanError.of(
             Code.WRONG_LIBC,
             provider.origin,
-            f"{provider.label} is linked with {theirs}, and the wheel with {libc}",
+            f"{provider.label} is linked with {theirs}, and the wheel with {libc}.",
             f"Give the provider's wheel for {'musllinux' if libc is Libc.MUSL else 'manylinux'}.",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -18,19 +18,9 @@ if TYPE_CHECKING:
     from nativelib.facts.provider import Provider
     from nativelib.plan.needs import Need
     from nativelib.plan.options import RepairOptions
-    from nativelib.plan.symbols import Proof, Scope
+    from nativelib.plan.symbols import Evidence, Proof, Scope
 
 _ILP64 = re.compile(r"(^|_)(cblas_|lapacke?_)?[a-z0-9]+_?64_$", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """Libraries that are not part of the result, but tell whose a symbol is."""
-
-    references: Mapping[tuple[str, str], ElfFacts] = field(default_factory=dict)
-    """(requester, needed soname) to the copy on the search path that it was linked with."""
-    system: Mapping[str, ElfFacts] = field(default_factory=dict)
-    """Soname to the system's library."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +48,7 @@ def prove_all(
         owners = {need.soname: need for need in group if need.answer is Answer.PROVIDED}
         if not owners:
             continue
-        scope = scope_of(requester, groups, files, evidence.system, evidence.references)
+        scope = scope_of(requester, groups, files, evidence)
         proof = prove(files[requester], scope)
         findings += _findings(requester, proof, scope, owners)
         for soname, symbols in proof.used.items():
@@ -83,7 +73,7 @@ def _findings(requester: str, proof: Proof, scope: Scope, owners: Mapping[str, N
             error(
                 Code.MISSING_SYMBOL,
                 requester,
-                f"{label} cannot stand in for {soname}: its {library} does not export {', '.join(names)}",
+                f"{label} cannot stand in for {soname}: its {library} does not export {', '.join(names)}.",
                 f"Use a release of {need.provider.name if need.provider else soname} that has them.",
                 names,
             )
@@ -96,7 +86,7 @@ def _findings(requester: str, proof: Proof, scope: Scope, owners: Mapping[str, N
                 error(
                     Code.MISSING_SYMBOL,
                     requester,
-                    f"nothing that it loads exports {', '.join(names)}; libraries provided to it: {wanted}",
+                    f"Nothing that it loads exports {', '.join(names)}; libraries provided to it: {wanted}.",
                     "Use a release of the provider that has them, or name the provider of the rest.",
                     names,
                 )
@@ -106,8 +96,8 @@ def _findings(requester: str, proof: Proof, scope: Scope, owners: Mapping[str, N
                 warning(
                     Code.UNPROVEN,
                     requester,
-                    f"unproven: {', '.join(names)} could not be placed, "
-                    "because not every library that it loads is at hand",
+                    f"It is unproven: {', '.join(names)} could not be placed, "
+                    "because not every library that it loads is at hand.",
                     "Run the repair where those libraries are, or pass --ldpaths.",
                     names,
                 )
@@ -124,10 +114,10 @@ def abi_findings(
         declared = dict(provider.manifest.abi) if provider.manifest else {}
         for key, value in options.require_abi.items():
             if key in declared and declared[key] != value:
-                text = f"{provider.label} declares {key} = {declared[key]}, and --require-abi asks for {value}"
+                text = f"{provider.label} declares {key} = {declared[key]}, and --require-abi asks for {value}."
                 out.append(error(Code.ABI_CLASH, provider.origin, text, "Use a provider that is built that way."))
             elif key not in declared:
-                text = f"{provider.label} does not declare {key}, and --require-abi asks for {value}"
+                text = f"{provider.label} does not declare {key}, and --require-abi asks for {value}."
                 out.append(warning(Code.ABI_UNKNOWN, provider.origin, text, f"Ask its maintainers to declare {key}."))
         if "blas-int" in options.require_abi:
             continue
@@ -135,13 +125,13 @@ def abi_findings(
         wide = sorted(name for name in names if _ILP64.search(name))
         if wide and declared.get("blas-int") == "32":
             text = (
-                f"the wheel calls {wide[0]}, which takes 64-bit integers, and {provider.label} declares blas-int = 32"
+                f"The wheel calls {wide[0]}, which takes 64-bit integers, and {provider.label} declares blas-int = 32."
             )
             out.append(error(Code.ABI_CLASH, provider.origin, text, "Use the ILP64 provider."))
         elif not wide and declared.get("blas-int") == "64" and any(name.startswith("cblas_") for name in names):
             text = (
                 f"{provider.label} takes 64-bit integers under names without suffix; "
-                "the wheel does not show which it passes"
+                "the wheel does not show which it passes."
             )
             out.append(
                 warning(Code.ABI_UNKNOWN, provider.origin, text, "Say so if you know it: --require-abi blas-int=64.")
@@ -160,7 +150,7 @@ def collision_findings(providers: Sequence[Provider]) -> list[Finding]:
                 warning(
                     Code.EXPORT_COLLISION,
                     f"{one.name}, {other.name}",
-                    f"{one.label} and {other.label} both export {len(names)} names ({shown})",
+                    f"{one.label} and {other.label} both export {len(names)} names ({shown}).",
                     "Harmless as long as nobody opens either with RTLD_GLOBAL; nativelib's code never does.",
                 )
             )

@@ -135,27 +135,34 @@ def member_edits(
                 warning(
                     Code.RUN_PATH_DROPPED,
                     member,
-                    f"run path entries that leave the installation were removed: {':'.join(dropped)}",
+                    f"Run path entries that leave the installation were removed: {':'.join(dropped)}.",
                     "Nothing to do, unless the file relied on them.",
                 )
             )
         if edit and not facts.sections:
             findings.append(
-                error(Code.BAD_ELF, member, "this file has no section headers, and patchelf cannot edit such a file")
+                error(Code.BAD_ELF, member, "This file has no section headers, and patchelf cannot edit such a file.")
             )
-        if place_of(member).scheme is not Scheme.SITE and edit:
-            crossing = sorted(n.soname for n in needs.get(member, ()) if n.answer in {Answer.PROVIDED, Answer.GRAFT})
-            if crossing:
-                findings.append(
-                    error(
-                        Code.CROSS_SCHEME,
-                        member,
-                        f"is installed outside site-packages and needs {', '.join(crossing)} from there; "
-                        "no run path leads from one to the other in every installation",
-                        "Move the file into the package.",
-                    )
-                )
+        findings += _crossing(member, needs.get(member, ()))
     return edits, findings
+
+
+def _crossing(member: str, needs: Sequence[Need]) -> list[Finding]:
+    """Return an error if *member* needs files that an installer puts into another scheme, where no run path leads."""
+    home = place_of(member).scheme
+    there = {
+        need.soname: place_of(need.source or "").scheme if need.answer is Answer.WHEEL else Scheme.SITE
+        for need in needs
+        if need.answer in {Answer.WHEEL, Answer.PROVIDED, Answer.GRAFT}
+    }
+    crossing = sorted(soname for soname, scheme in there.items() if scheme is not home)
+    if not crossing:
+        return []
+    message = (
+        f"It is installed into the {home} scheme and needs {', '.join(crossing)} from another one; "
+        "no run path leads from one to the other in every installation."
+    )
+    return [error(Code.CROSS_SCHEME, member, message, "Move both into the package.")]
 
 
 def _edit(
@@ -236,4 +243,4 @@ def _unneeded(given: RepairInput) -> frozenset[str]:
 
 def pure_note(wheel: WheelFacts) -> Finding:
     """Return the note for a wheel without ELF files."""
-    return note(Code.PURE_WHEEL, wheel.filename, "has no ELF files: it is passed through unchanged")
+    return note(Code.PURE_WHEEL, wheel.filename, "It has no ELF files, and is passed through unchanged.")

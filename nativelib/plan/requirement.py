@@ -76,7 +76,7 @@ def specifier(provider: Provider, used: Mapping[str, Collection[Symbol]], *, pin
             return SpecifierSet(pin)
         except InvalidSpecifier as cause:
             raise PlanError.of(
-                Code.REQUIREMENT_CLASH, "--pin", f"{pin!r} is neither a specifier nor one of {', '.join(PINS)}"
+                Code.REQUIREMENT_CLASH, "--pin", f"{pin!r} is neither a specifier nor one of {', '.join(PINS)}."
             ) from cause
     manifest = provider.manifest
     lower = Specifier(f">={lower_bound(manifest, used) if manifest else version}")
@@ -137,7 +137,7 @@ def merge(
             raise PlanError.of(
                 Code.REQUIREMENT_CLASH,
                 "METADATA",
-                f"the wheel requires {value!r}, and what it uses asks for {wanted!r}: no version satisfies both",
+                f"The wheel requires {value!r}, and what it uses asks for {wanted!r}: no version satisfies both.",
                 "Change the dependency in the project, or pass --pin.",
             )
     add = () if wanted in existing else (wanted,)

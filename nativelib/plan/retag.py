@@ -76,10 +76,10 @@ def choose(
     if options.plat != "auto":
         wanted = lookup(options.plat)
         if wanted is None:
-            text = f"{options.plat} is not a platform tag that nativelib knows"
+            text = f"{options.plat} is not a platform tag that nativelib knows."
             return tuple(present), [error(Code.NO_POLICY, "--plat", text, "Leave --plat out for the best tag.")]
         if wanted.architecture != architecture:
-            text = f"the wheel is for {architecture}, and {options.plat} is not"
+            text = f"The wheel is for {architecture}, and {options.plat} is not."
             return tuple(present), [error(Code.WRONG_ARCHITECTURE, "--plat", text)]
     best = verdict.policy
     if wanted is None or best is None or best.libc is not wanted.libc or best.version > wanted.version:
@@ -114,7 +114,7 @@ def _refusal(verdict: Verdict, plat: str, wanted: Policy | None) -> Finding:
     return error(
         Code.POLICY_NOT_MET,
         lines[0].partition(": ")[0] if lines else "wheel",
-        f"does not comply with {target}: {shown or 'no policy exists for this machine'}",
+        f"It does not comply with {target}: {shown or 'no policy exists for this machine'}.",
         "Build on an older system, or graft or provide the libraries that are too new.",
     )
 
@@ -131,8 +131,8 @@ def newer_providers(given: RepairInput, platforms: Sequence[str]) -> list[Findin
             warning(
                 Code.PROVIDER_NEWER_TAG,
                 provider.origin,
-                f"the wheel gets {ours.text}, and {provider.label} has only {theirs.text}: where the older tag counts, "
-                "installers find no provider",
+                f"The wheel gets {ours.text}, and {provider.label} has only {theirs.text}: where the older tag counts, "
+                "installers find no provider.",
                 "Build the library wheel on an older system, or accept it.",
             )
         )

@@ -65,7 +65,7 @@ def plan_from_json(document: Mapping[str, Any]) -> Plan:
     Raises PlanError for another schema, and for anything that is missing or not known.
     """
     if document.get("schema") != SCHEMA:
-        text = f"a plan of schema {document.get('schema')!r}; this nativelib understands {SCHEMA}"
+        text = f"It is a plan of schema {document.get('schema')!r}; this nativelib understands {SCHEMA}."
         raise PlanError.of(Code.BAD_SPEC, "plan", text, "Plan again with this nativelib.")
     try:
         rest = dict(document)
@@ -81,7 +81,7 @@ def plan_from_json(document: Mapping[str, Any]) -> Plan:
             **rest,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as cause:
-        raise PlanError.of(Code.BAD_SPEC, "plan", f"not a plan: {type(cause).__name__}: {cause}") from cause
+        raise PlanError.of(Code.BAD_SPEC, "plan", f"It is not a plan: {type(cause).__name__}: {cause}.") from cause
 
 
 def _action(item: Mapping[str, Any]) -> Action:

@@ -16,9 +16,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from nativelib.facts.elf import ElfFacts, Import, Symbol
+    from nativelib.facts.provider import Provider
     from nativelib.plan.needs import Need
 
 _PYTHON_ABI = ("Py", "_Py", "PyPy", "_PyPy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Libraries that are not part of the result, but tell whose a symbol is."""
+
+    references: Mapping[tuple[str, str], ElfFacts] = field(default_factory=dict)
+    """(requester, needed soname) to the copy on the search path that it was linked with."""
+    system: Mapping[str, ElfFacts] = field(default_factory=dict)
+    """Soname to the system's library."""
+    policy: frozenset[str] = frozenset()
+    """Libraries of the policies: none of their symbols is bound to without a version on glibc."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,19 +121,13 @@ def _exported(wanted: Import, library: ElfFacts, names: frozenset[str]) -> bool:
 
 
 def scope_of(
-    requester: str,
-    needs: Mapping[str, Sequence[Need]],
-    files: Mapping[str, ElfFacts],
-    system: Mapping[str, ElfFacts],
-    references: Mapping[tuple[str, str], ElfFacts],
+    requester: str, needs: Mapping[str, Sequence[Need]], files: Mapping[str, ElfFacts], evidence: Evidence
 ) -> Scope:
     """Return the scope of *requester*: its own needs decide what is provided, its whole tree what else is loaded.
 
-    *files* are the facts of members and grafts, *system* those of the system's libraries by soname, *references* the
-    copies found on the search path by (requester, soname).
+    *files* are the facts of members and grafts by name.
     """
     provided: dict[str, ElfFacts] = {}
-    linked: dict[str, ElfFacts] = {}
     others: dict[str, ElfFacts] = {}
     complete = True
     queue, seen = [requester], {requester}
@@ -130,16 +137,26 @@ def scope_of(
             if need.answer is Answer.PROVIDED and need.library is not None and need.provider is not None:
                 if current == requester:
                     provided[need.soname] = need.library.facts
-                    if (requester, need.soname) in references:
-                        linked[need.soname] = references[requester, need.soname]
                 others.update({library.file: library.facts for library in need.provider.every})
+                complete = complete and _self_contained(need.provider, evidence.policy)
             elif need.source is not None and need.source in files and need.source not in seen:
                 seen.add(need.source)
                 others[need.source] = files[need.source]
                 queue.append(need.source)
+            elif need.answer in {Answer.POLICY, Answer.EXCLUDED} and need.soname in evidence.system:
+                others[need.soname] = evidence.system[need.soname]
             elif need.answer in {Answer.POLICY, Answer.EXCLUDED}:
-                if need.soname in system:
-                    others[need.soname] = system[need.soname]
-                else:
-                    complete = False
-    return Scope(provided=provided, references=linked, others=tuple(others.values()), complete=complete)
+                complete = False
+    references = {soname: evidence.references.get((requester, soname)) for soname in provided}
+    return Scope(
+        provided=provided,
+        references={soname: facts for soname, facts in references.items() if facts is not None},
+        others=tuple(others.values()),
+        complete=complete,
+    )
+
+
+def _self_contained(provider: Provider, policy: frozenset[str]) -> bool:
+    """Return whether all that the provider's libraries load is known: its own files and the system's."""
+    own = {library.soname for library in provider.every} | policy
+    return all(soname in own for library in provider.every for soname in library.facts.needed)

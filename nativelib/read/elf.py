@@ -70,16 +70,16 @@ def read_elf_file(path: Path, *, where: str | None = None) -> ElfFacts:
     where = str(path) if where is None else where
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for a writer
-            raise bad_elf(where, "not a regular file")
+            raise bad_elf(where, "it is not a regular file")
         with path.open("rb") as file:
             # In blocks through read(): hashing the mapping would make every page of it resident.
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             if file.tell() == 0:
-                raise bad_elf(where, "not an ELF file: it is empty")
+                raise bad_elf(where, "it is empty")
             # Not closed here: the mapping goes when the last reference does, whatever an exception still refers to.
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
-        raise ReadError.of(Code.NOT_FOUND, where, f"cannot be read: {error.strerror or error}") from error
+        raise ReadError.of(Code.NOT_FOUND, where, f"It cannot be read: {error.strerror or error}.") from error
     return read_elf(data, where=where, sha256=digest)
 
 
@@ -118,7 +118,7 @@ def read_elf(data: Buffer, *, where: str, sha256: str | None = None) -> ElfFacts
 
 def _read_header(data: Buffer, where: str) -> tuple[Image, _Header]:
     if not is_elf(bytes(data[:4])):
-        raise bad_elf(where, "not an ELF file")
+        raise bad_elf(where, "it does not begin with the magic number")
     ident = bytes(data[:16])
     if len(ident) < 16:
         raise bad_elf(where, f"truncated: the ELF header has 52 bytes or more, the file has {len(ident)} bytes")

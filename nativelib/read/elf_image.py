@@ -107,4 +107,9 @@ class Strings:
 
 def bad_elf(where: str, message: str) -> NativelibError:
     """Return the error that says that the file called *where* is not a sound ELF file."""
-    return ReadError.of(Code.BAD_ELF, where, message, "get an undamaged copy of the file, or build it again")
+    return ReadError.of(
+        Code.BAD_ELF,
+        where,
+        f"It is not a sound ELF file: {message}.",
+        "Get an undamaged copy of the file, or build it again.",
+    )

@@ -58,11 +58,13 @@ def _installed_name(target: str) -> bool:
 
 
 def _from_wheel(path: Path, origin: str, only: str | None, imported: Collection[str]) -> Provider:
-    facts = read_wheel(path)
+    # Published providers exist whose RECORD is wrong (scipy-openblas64 0.3.31.188.0), and installers take them: what
+    # counts here is what will be installed, and CRCs are checked all the same.
+    facts = read_wheel(path, check_record=False)
     files = {place_of(name).path: elf for name, elf in facts.elf.items() if place_of(name).scheme is Scheme.SITE}
     raw = facts.texts.get(f"{facts.dist_info}/{MANIFEST}")
     if raw is None and facts.member(f"{facts.dist_info}/{MANIFEST}") is not None:
-        raise ReadError.of(Code.NOT_A_PROVIDER, str(path), f"its {MANIFEST} is too large to be a manifest")
+        raise ReadError.of(Code.NOT_A_PROVIDER, str(path), f"Its {MANIFEST} is too large to be a manifest.")
     manifest = parse_manifest(raw.decode("utf-8", "replace"), where=f"{path}: {MANIFEST}") if raw is not None else None
     return _provider(
         name=facts.name.normalized,
@@ -79,7 +81,7 @@ def _from_wheel(path: Path, origin: str, only: str | None, imported: Collection[
 def _from_directory(path: Path, origin: str, only: str | None, imported: Collection[str]) -> Provider:
     infos = sorted(path.glob("*.dist-info"))
     if len(infos) != 1:
-        text = f"holds {len(infos)} .dist-info directories, and an unpacked wheel has one"
+        text = f"It holds {len(infos)} .dist-info directories, and an unpacked wheel has one."
         raise ReadError.of(
             Code.NOT_A_PROVIDER, str(path), text, "Give the wheel file, or unpack it into a directory of its own."
         )
@@ -100,7 +102,7 @@ def _from_installed(
         raise ReadError.of(
             Code.NOT_FOUND,
             origin,
-            f"is neither a file, nor a directory, nor the name of a distribution: {cause}",
+            f"It is neither a file, nor a directory, nor the name of a distribution: {cause}.",
             "Write a wheel's path, or a name such as 'openblas-lib' or 'openblas-lib>=0.3'.",
         ) from cause
     paths = list(search) if search is not None else list(python_paths(python)) if python else sys.path
@@ -110,7 +112,7 @@ def _from_installed(
     raise ReadError.of(
         Code.NOT_FOUND,
         origin,
-        f"{wanted.name} is not installed {where}",
+        f"{wanted.name} is not installed {where}.",
         "Install it there, give its wheel file, or name another interpreter with --python.",
     )
 
@@ -168,7 +170,7 @@ def _provider(
         raise ReadError.of(
             Code.NOT_A_PROVIDER,
             origin,
-            f"{name} {version} has no shared library in its packages, so it provides nothing",
+            f"{name} {version} has no shared library in its packages, so it provides nothing.",
             "Name the distribution that carries the library.",
         )
     kind = ProviderKind.IMPORT if name in imported else ProviderKind.OWN if manifest else ProviderKind.FOREIGN
@@ -196,7 +198,7 @@ def _own(
         raise ReadError.of(
             Code.NOT_A_PROVIDER,
             origin,
-            f"its manifest names files that are not there: {', '.join(absent)}",
+            f"Its manifest names files that are not there: {', '.join(absent)}.",
             "Build it again.",
         )
     libraries = tuple(

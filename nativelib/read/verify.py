@@ -39,21 +39,21 @@ def read_back(path: Path, filename: str, predicted: Mapping[str, ElfFacts | None
                     if name in predicted:
                         _compare(name, predicted[name], target)
         except (WheelError, BadZipFile, KeyError, OSError) as cause:
-            raise _defect(filename, f"does not read back: {cause}") from cause
+            raise _defect(filename, f"It does not read back: {cause}.") from cause
 
 
 def _compare(name: str, expected: ElfFacts | None, file: Path) -> None:
     try:
         found = identity(read_elf_file(file, where=name))
     except NativelibError as cause:
-        raise _defect(name, f"is not readable after writing: {cause}") from cause
+        raise _defect(name, f"It is not readable after writing: {cause}.") from cause
     if expected is None or found == expected:
         return
     wrong = [field for field in found.__slots__ if getattr(found, field) != getattr(expected, field)]
     detail = "; ".join(
         f"{field} is {_short(getattr(found, field))}, not {_short(getattr(expected, field))}" for field in wrong
     )
-    raise _defect(name, f"has not become what was planned: {detail}")
+    raise _defect(name, f"It has not become what was planned: {detail}.")
 
 
 def _short(value: object) -> str:

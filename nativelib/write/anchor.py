@@ -77,10 +77,10 @@ def build_anchor(
     """
     if machine not in _TARGETS:
         known = ", ".join(target.architecture for target in _TARGETS)
-        message = f"no anchor can be made for {machine.architecture} ({machine.bits} bits)"
-        raise WriteError.of(Code.WRONG_ARCHITECTURE, soname, message, f"the known architectures are {known}")
+        message = f"No anchor can be made for {machine.architecture} ({machine.bits} bits)."
+        raise WriteError.of(Code.WRONG_ARCHITECTURE, soname, message, f"The known architectures are {known}.")
     if run_path_tag not in _RUN_PATH_TAGS:
-        raise WriteError.of(Code.WRITE_FAILED, soname, f"unknown run path tag {run_path_tag!r}", "use rpath or runpath")
+        raise WriteError.of(Code.WRITE_FAILED, soname, f"There is no run path tag {run_path_tag!r}.", "Use rpath or runpath.")
     names, offsets = _string_table([soname, *needed, *([":".join(run_path)] if run_path else [])], soname)
     tags = [*((_DT_NEEDED, offset) for offset in offsets[1 : 1 + len(needed)]), (_DT_SONAME, offsets[0])]
     if run_path:
@@ -97,7 +97,7 @@ def _string_table(names: Sequence[str], where: str) -> tuple[bytes, list[int]]:
         except UnicodeEncodeError:
             encoded = b""
         if not encoded or b"\0" in encoded:
-            raise WriteError.of(Code.WRITE_FAILED, where, f"{name!r} cannot be written as a name in an ELF file")
+            raise WriteError.of(Code.WRITE_FAILED, where, f"{name!r} cannot be written as a name in an ELF file.")
         offsets.append(len(table))
         table += encoded + b"\0"
     return table, offsets

