@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lint test test-long demo bench clean
+.PHONY: help venv lint test test-long demo demo-check bench clean
 
 help:  ## this list
 	@echo "make targets of nativelib:"
@@ -17,6 +17,8 @@ venv: $(STAMP)  ## make .venv: the project, editable, and everything that tests 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "nativelib needs Python 3.11 or newer; say which: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make environments. On Debian: sudo apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --retries 2 --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install -q --disable-pip-version-check --retries 2 --editable . --group dev
@@ -33,8 +35,13 @@ test: lint  ## lint, then every test that is not long
 test-long: $(STAMP)  ## the long tests
 	$(BIN)/python -m pytest -q -m long -n 2
 
-demo: $(STAMP)  ## OpenBLAS and OpenMP as wheels, and a consumer that uses them
-	$(BIN)/python examples/openblas/demo.py
+demo: demo-check $(STAMP)  ## OpenBLAS and OpenMP as wheels, and consumers of them [PREFIX=DIR [LICENSE=FILE]]
+	@$(BIN)/python examples/openblas/demo.py $(if $(PREFIX),--prefix "$(PREFIX)") $(if $(LICENSE),--license "$(LICENSE)")
+
+# Before the environment is made: the example says all at once what is missing, and how to install it.
+demo-check:
+	@test -e $(STAMP) || ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		$(PYTHON) -B examples/openblas/demo.py --check
 
 bench: $(STAMP)  ## speed, as ratios against unzip and auditwheel
 	$(BIN)/python benchmarks/run.py

@@ -13,26 +13,17 @@ The names below are the API; requests, plans and results are frozen values::
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from nativelib.pipeline import (
-        BuildRequest,
-        BuildResult,
-        InspectRequest,
-        RepairRequest,
-        RepairResult,
-        WheelReport,
-        apply_plan,
-        build_library_wheel,
-        inspect_wheels,
-        plan_from_json,
-        plan_repair,
-        plan_to_json,
-        repair_wheels,
-    )
+    from nativelib.pipeline.build import BuildRequest, BuildResult, build_library_wheel
+    from nativelib.pipeline.inspect import InspectRequest, WheelReport, inspect_wheels
+    from nativelib.pipeline.repair import RepairRequest, RepairResult, apply_plan, plan_repair, repair_wheels
+    from nativelib.pipeline.shim import ShimRequest, make_shim
+    from nativelib.plan.serial import plan_from_json, plan_to_json
 
 __all__ = [
     "BuildRequest",
@@ -40,11 +31,13 @@ __all__ = [
     "InspectRequest",
     "RepairRequest",
     "RepairResult",
+    "ShimRequest",
     "WheelReport",
     "__version__",
     "apply_plan",
     "build_library_wheel",
     "inspect_wheels",
+    "make_shim",
     "plan_from_json",
     "plan_repair",
     "plan_to_json",
@@ -52,10 +45,18 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Import the API when it is first asked for: a build backend or ``--version`` needs little of it."""
-    if name in __all__:
-        from nativelib import pipeline
+_HOMES = {
+    "nativelib.pipeline.build": ("BuildRequest", "BuildResult", "build_library_wheel"),
+    "nativelib.pipeline.inspect": ("InspectRequest", "WheelReport", "inspect_wheels"),
+    "nativelib.pipeline.repair": ("RepairRequest", "RepairResult", "apply_plan", "plan_repair", "repair_wheels"),
+    "nativelib.pipeline.shim": ("ShimRequest", "make_shim"),
+    "nativelib.plan.serial": ("plan_from_json", "plan_to_json"),
+}
 
-        return getattr(pipeline, name)
+
+def __getattr__(name: str) -> object:
+    """Import a part of the API when it is first asked for: nobody needs all of it, and together it takes 0.2 s."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -216,5 +216,5 @@ def test_unknown_machine(machine: Machine) -> None:
 
 
 def test_unknown_tag() -> None:
-    with pytest.raises(WriteError, match="unknown run path tag 'both'"):
+    with pytest.raises(WriteError, match="no run path tag 'both'"):
         build_anchor(_X86_64, soname="a.so", needed=[], run_path_tag="both")

@@ -238,7 +238,8 @@ def test_debug_information_file(tmp_path: Path, bar: Path) -> None:
 def test_not_elf() -> None:
     assert not is_elf(b"MZ\x90\0")
     assert is_elf(b"\x7fELF")
-    assert _refused(b"") == _refused(b"#!/bin/sh\n") == "not an ELF file"
+    assert "magic number" in _refused(b"")
+    assert _refused(b"") == _refused(b"#!/bin/sh\n")
     assert "truncated" in _refused(b"\x7fELF\x02\x01")
     assert "class 3" in _refused(b"\x7fELF\x03\x01\x01" + bytes(100))
     assert "byte order 9" in _refused(b"\x7fELF\x02\x09\x01" + bytes(100))

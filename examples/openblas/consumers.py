@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steps import DemoError, Runner
+from steps import DemoError, Runner, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fetch import Tree
+    from tree import Tree
 
 HERE = Path(__file__).resolve().parent
 
@@ -59,7 +59,8 @@ def _compiler(tree: Tree, maintainer: int) -> dict[str, str]:
 def _setuptools(runner: Runner, directory: Path) -> None:
     """Download setuptools once. All later calls of pip use no index, so no name of ours is ever looked up there."""
     if not list(directory.glob("setuptools-*.whl")):
-        runner.run([runner.python, "-m", "pip", "-q", "download", "--no-deps", "-d", str(directory), "setuptools>=77"])
+        command = [runner.python, "-m", "pip", "-q", "download", "--no-deps", "-d", str(directory), "setuptools>=77"]
+        runner.run(command, show="pip download setuptools")
 
 
 def _wheel(
@@ -71,12 +72,16 @@ def _wheel(
     digest = _digest([*files, *inputs], f"{extra} {sys.version} {sysconfig.get_platform()}")
     directory = runner.directory / target / name
     mark = directory / "inputs.sha256"
-    if not (mark.exists() and mark.read_text(encoding="ascii") == digest):
+    if mark.exists() and mark.read_text(encoding="ascii") == digest:
+        say(f"  {target}/{name}: nothing has changed, kept")
+    else:
         shutil.rmtree(directory, ignore_errors=True)
         shutil.copytree(sources, directory / "sources", ignore=shutil.ignore_patterns("__pycache__"))
         command = [runner.python, "-m", "pip", "-q", "wheel", "--no-deps", "--no-index"]
         command += [word for link in links for word in ("--find-links", str(link))]
-        runner.run([*command, "-w", str(directory), str(directory / "sources")], extra=extra)
+        blas = extra["STATS_LIKE_BLAS"] if "CPATH" not in extra else f"the system's {Path(extra['CPATH']).name}"
+        show = f"pip wheel consumers/{name}  (linked against {blas})"
+        runner.run([*command, "-w", str(directory), str(directory / "sources")], show=show, extra=extra)
         mark.write_text(digest, encoding="ascii")
     wheels = list(directory.glob("*.whl"))
     if len(wheels) != 1:

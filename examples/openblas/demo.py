@@ -20,28 +20,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consumers import build_consumers
-from fetch import Tree, from_debian, from_prefix
-from report import Library, Scenario, Wheel, render, shortcomings
+from debian import from_debian
+from prefix import from_prefix
+from report import Library, Scenario, Wheel, render, shortcomings, verdict
 from steps import DemoError, Runner, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tree import Tree
+
 HERE = Path(__file__).resolve().parent
 CONSUMERS = ("numpy_like", "stats_like")
+MARK = ".nativelib-demo"
+"""The file by which the demo knows a working directory as its own, and that it may remove what is in there."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the demo and return the exit code: 0, or 1 with a message on stderr."""
+    """Run the demo and return the exit code: 0, 1 with a message on stderr, or 130 when interrupted."""
     options = _options(arguments)
     started = time.perf_counter()
     try:
-        _check_tools()
+        _check_tools(for_make=options.check)
+        if options.check:
+            return 0
         _run(options)
-    except DemoError as problem:
+    except (DemoError, OSError) as problem:
         print(f"\ndemo: {problem}", file=sys.stderr)
         return 1
-    say(f"\nDone in {time.perf_counter() - started:.0f} s. Everything is in {options.work}")
+    except KeyboardInterrupt:
+        print("\ndemo: interrupted; start again, what was finished is kept", file=sys.stderr)
+        return 130
+    say(f"Done in {time.perf_counter() - started:.0f} s. Wheels, report.json and commands.txt are in {options.work}")
     return 0
 
 
@@ -50,6 +60,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--prefix", type=_absolute, help="take OpenBLAS from here instead of Debian's packages")
     parser.add_argument("--license", type=_absolute, action="append", default=[], help="licence text for such a prefix")
     parser.add_argument("--work", type=_absolute, default=HERE.parents[1] / "build" / "demo", help="where to work")
+    parser.add_argument("--check", action="store_true", help="only say whether this Python can make an environment")
     return parser.parse_args(arguments)
 
 
@@ -57,56 +68,74 @@ def _absolute(text: str) -> Path:
     return Path(text).absolute()
 
 
-def _check_tools() -> None:
-    """Raise `DemoError` with the line that installs what is missing on this machine."""
+def _check_tools(*, for_make: bool) -> None:
+    """Raise `DemoError` with the line that installs what is missing on this machine.
+
+    `for_make` asks for what it takes to make an environment with nativelib, instead of for the environment.
+    """
+    if sys.platform != "linux" or sys.implementation.name != "cpython":
+        raise DemoError("the demo needs CPython on Linux")
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    modules = ("venv", "ensurepip") if for_make else ("venv", "pip")
     missing = {
         "a C compiler (gcc)": ("gcc libc6-dev", shutil.which("gcc") is not None),
         "Python's headers": (f"{version}-dev", (Path(sysconfig.get_path("include")) / "Python.h").is_file()),
-        "pip and venv": (f"{version}-venv", all(importlib.util.find_spec(name) for name in ("venv", "pip"))),
+        "pip and venv": (f"{version}-venv", all(importlib.util.find_spec(name) for name in modules)),
     }
     lost = {what: package for what, (package, there) in missing.items() if not there}
-    if sys.platform != "linux" or sys.implementation.name != "cpython":
-        raise DemoError("the demo needs CPython on Linux")
     if lost:
-        raise DemoError(f"{', '.join(lost)} missing. Install with:\n  sudo apt-get install {' '.join(lost.values())}")
-    if importlib.util.find_spec("nativelib") is None:
+        raise DemoError(
+            f"{', '.join(lost)} missing for {sys.executable}. Install with:\n"
+            f"  sudo apt-get install {' '.join(lost.values())}\n"
+            "or with what your system has instead; another Python is named by make PYTHON=..."
+        )
+    if not for_make and importlib.util.find_spec("nativelib") is None:
         raise DemoError(f"nativelib is not installed for {sys.executable}; `make demo` arranges that")
+
+
+def _own(work: Path) -> None:
+    """Make the working directory; raise `DemoError` if it holds what is not the demo's."""
+    if work.is_dir() and any(work.iterdir()) and not (work / MARK).exists():
+        raise DemoError(f"{work} has files that are not the demo's; name another directory with --work, or empty it")
+    work.mkdir(parents=True, exist_ok=True)
+    (work / MARK).touch()
 
 
 def _run(options: argparse.Namespace) -> None:
     work: Path = options.work
-    work.mkdir(parents=True, exist_ok=True)
+    _own(work)
     cache = Path(os.environ.get("NATIVELIB_CACHE") or work / "cache").absolute()
-    runner = Runner(directory=work)
+    runner = Runner(directory=work, log=work / "commands.txt")
+    runner.log.write_text(f"# What the demo ran, in {work}\n", encoding="utf-8")
 
-    say("\n[1/5] OpenBLAS and OpenMP")
+    say(f"[1/5] OpenBLAS and OpenMP, from {options.prefix or 'packages of this distribution'}")
     if options.prefix:
         tree = from_prefix(runner, options.prefix, work / "tree", options.license)
     else:
         tree = from_debian(runner, cache, work / "tree")
-    say("\n[2/5] library wheels")
+    say("[2/5] library wheels")
     libraries = _build_libraries(runner, tree)
-    say("\n[3/5] consumers, as their maintainers build them")
+    say("[3/5] consumers, as their maintainers build them")
     openmp, *blas = (work / "libraries" / library["file"] for library in libraries)
     built = build_consumers(runner, tree, cache, blas[0])
-    say("\n[4/5] repair, install in a fresh environment, run: each consumer with its own copies")
+    say("[4/5] repair, install, run: each consumer with its own copies")
     alone = [
         [str(consumer), "--ldpaths", ":".join(map(str, tree.search_path(maintainer)))]
         for maintainer, consumer in enumerate((built.numpy_like, built.stats_like_system))
     ]
     scenarios = [_scenario(runner, "own copies", alone)]
-    say("\n[5/5] repair, install in a fresh environment, run: shared libraries")
+    say("[5/5] repair, install, run: shared libraries")
     for wheel in blas:
-        title = "shared" if wheel is blas[0] else "shared, OpenMP threads"
+        title = "shared" if wheel is blas[0] else "shared, OpenMP"
         provided = [word for provider in (wheel, openmp) for word in ("--provided-by", str(provider))]
         both = [str(built.numpy_like), str(built.stats_like), *provided]
         scenarios.append(_scenario(runner, title, [both], providers=(wheel, openmp)))
     originals = [_wheel(built.numpy_like), _wheel(built.stats_like)]
-    _finish(work, [_library(work, library) for library in libraries], originals, scenarios)
+    _finish(runner, [_library(work, library) for library in libraries], originals, scenarios)
     wrong = shortcomings(scenarios, tree.builds)
     if wrong:
         raise DemoError("\n".join(wrong))
+    say(f"\n{verdict(scenarios)}")
 
 
 def _build_libraries(runner: Runner, tree: Tree) -> list[dict[str, Any]]:
@@ -147,20 +176,23 @@ def _scenario(runner: Runner, title: str, repairs: Sequence[Sequence[str]], prov
     answers = [runner.nativelib("repair", *arguments, "-w", str(house)) for arguments in repairs]
     repaired = [wheel for answer in answers for wheel in answer["wheels"]]
 
-    runner.run([runner.python, "-m", "venv", "--without-pip", str(environment)])
+    runner.run(
+        [runner.python, "-m", "venv", "--without-pip", str(environment)], show=f"python -m venv {environment.name}"
+    )
     python = str(environment / "bin" / "python")
     links = ["--find-links", str(house), *(("--find-links", "libraries") if providers else ())]
     wanted = [consumer.replace("_", "-") for consumer in CONSUMERS]
-    runner.run([runner.python, "-m", "pip", "--python", python, "-q", "install", "--no-index", *links, *wanted])
+    command = [runner.python, "-m", "pip", "--python", python, "-q", "install", "--no-index", *links, *wanted]
+    runner.run(command, show=" ".join(["pip install", *wanted]))
     modules = [f"{consumer}.tests.test_numbers" for consumer in CONSUMERS]
-    tests = runner.run([python, "-m", "unittest", *modules])
+    tests = runner.run([python, "-m", "unittest", *modules], show=" ".join(["python -m unittest", *modules]))
     processes = [_measure(runner, python, order) for order in (CONSUMERS, CONSUMERS[::-1])]
     site = next((environment / "lib").glob("python*/site-packages"))
     return Scenario(
         title=title,
         consumers=tuple(_wheel(Path(wheel["output"])) for wheel in repaired),
         providers=tuple(_wheel(path) for path in providers),
-        rewritten=tuple(line for wheel in repaired for line in _rewritten(wheel)),
+        rewritten=tuple(pair for wheel in repaired for pair in _rewritten(wheel)),
         installed=sum(path.stat().st_size for path in site.rglob("*.so*") if not path.is_symlink()),
         processes=tuple(processes),
         tests=int((re.search(r"Ran (\d+) tests", tests.stderr) or [0, 0])[1]),
@@ -169,25 +201,31 @@ def _scenario(runner: Runner, title: str, repairs: Sequence[Sequence[str]], prov
 
 def _measure(runner: Runner, python: str, order: Sequence[str]) -> dict[str, Any]:
     # -I: neither this directory nor the user's packages take part; only what was installed does.
-    done = runner.run([python, "-I", str(HERE / "measure.py"), *order])
+    command = [python, "-I", str(HERE / "measure.py"), *order]
+    done = runner.run(command, show=" ".join(["python measure.py", *order]))
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def _rewritten(wheel: dict[str, Any]) -> list[str]:
-    """Return in lines what `repair` says it did to one wheel."""
-    lines = []
+def _rewritten(wheel: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return in lines what `repair` says it did to one wheel, each after the name of the consumer."""
+    name, lines = Path(wheel["input"]).name.partition("-")[0], []
     for provided in wheel["provided"]:
-        change = f"-> {provided['as']}" if provided["as"] != provided["soname"] else "kept"
-        lines.append(f"{provided['soname']} {change}, from {provided['provider']}")
-    lines += [f"{grafted['soname']} copied in as {Path(grafted['path']).name}" for grafted in wheel["grafted"]]
+        renamed = provided["as"] != provided["soname"]
+        change = f"-> {provided['as']}" if renamed else f"stays, and comes from {provided['provider']}"
+        lines.append(f"{provided['soname']} {change}")
+    if wheel["grafted"]:
+        lines.append("copied in: " + ", ".join(grafted["soname"] for grafted in wheel["grafted"]))
     lines += [f"Requires-Dist: {requirement}" for requirement in wheel["requires"]]
-    lines += [f"hook {hook if isinstance(hook, str) else hook['path']}" for hook in wheel["hooks"]]
-    return [f"{Path(wheel['input']).name.partition('-')[0]}: {line}" for line in dict.fromkeys(lines)]
+    lines += [f"hook: {hook.removeprefix(f'{name}/')}" for hook in wheel["hooks"]]
+    return [(name, line) for line in dict.fromkeys(lines)]
 
 
 def _wheel(path: Path) -> Wheel:
-    return Wheel(name=path.name.split("-")[0], size=path.stat().st_size, tag=path.stem.split("-")[-1].split(".")[0])
+    # A file name may have an alias first: manylinux1_x86_64.manylinux_2_5_x86_64.
+    tags = path.stem.split("-")[-1].split(".")
+    best = next((tag for tag in tags if re.match(r"(many|musl)linux_\d", tag)), tags[0])
+    return Wheel(name=path.name.split("-")[0], size=path.stat().st_size, tag=best)
 
 
 def _library(work: Path, answer: dict[str, Any]) -> Library:
@@ -200,15 +238,19 @@ def _library(work: Path, answer: dict[str, Any]) -> Library:
 
 
 def _finish(
-    work: Path, libraries: Sequence[Library], originals: Sequence[Wheel], scenarios: Sequence[Scenario]
+    runner: Runner, libraries: Sequence[Library], originals: Sequence[Wheel], scenarios: Sequence[Scenario]
 ) -> None:
     """Print the report, and write it as JSON too."""
-    say(render(libraries, originals, scenarios, len(os.sched_getaffinity(0))))
+    cores = len(os.sched_getaffinity(0))
+    say(render(libraries, originals, scenarios, cores))
     plain = {
+        "cores": cores,
         "libraries": [dataclasses.asdict(library) for library in libraries],
+        "consumers": [dataclasses.asdict(wheel) for wheel in originals],
         "scenarios": [dataclasses.asdict(scenario) for scenario in scenarios],
+        "findings": runner.findings,
     }
-    (work / "report.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    (runner.directory / "report.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import time
 from array import array
 from pathlib import Path
 
-FAMILIES = {"OpenBLAS": r"/lib(scipy_)?openblas", "OpenMP": r"/lib(gomp|iomp|omp)\b", "GNU Fortran": r"/libgfortran"}
+FAMILIES = {"OpenBLAS": r"lib(scipy_)?openblas", "OpenMP": r"lib(gomp|iomp|omp)\d?\b", "GNU Fortran": r"libgfortran"}
 SIZE = 400
 
 
@@ -36,7 +36,9 @@ def mapped():
     """Return, for each family of libraries, the files that this process has mapped; a file counts once."""
     with Path("/proc/self/maps").open(encoding="utf-8") as maps:
         paths = sorted({line.split(maxsplit=5)[5].strip() for line in maps if line.count("/")})
-    return {family: [path for path in paths if re.search(pattern, path)] for family, pattern in FAMILIES.items()}
+    return {
+        family: [path for path in paths if re.match(pattern, Path(path).name)] for family, pattern in FAMILIES.items()
+    }
 
 
 def resident():

@@ -1,4 +1,4 @@
-"""The demo's report: values in, text out."""
+"""The demo's report: values in, text out. It fits on a terminal of 100 columns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+SHOWN = ("OpenBLAS", "OpenMP")
+"""The families of libraries that the report is about, of those that `measure.py` looks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +21,7 @@ class Wheel:
     size: int
     """Bytes."""
     tag: str
-    """The platform tag of the file name."""
+    """The platform tag of the file name; of several for the same platform the one of PEP 600 or PEP 656."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +48,8 @@ class Scenario:
     """The repaired consumers."""
     providers: tuple[Wheel, ...]
     """The library wheels that were installed with them."""
-    rewritten: tuple[str, ...]
-    """What the repair did, in lines."""
+    rewritten: tuple[tuple[str, str], ...]
+    """What the repair did, in lines, each after the name of the consumer."""
     installed: int
     """Bytes of all shared libraries below site-packages."""
     processes: tuple[Mapping[str, Any], ...]
@@ -62,6 +65,11 @@ class Scenario:
     def copies(self, family: str) -> int:
         """Return how many files of a family of libraries a process has mapped, at most, over both orders."""
         return max(len(process["mapped"][family]) for process in self.processes)
+
+    def files(self) -> list[str]:
+        """Return the files of the families shown that a process has mapped, in either order of imports."""
+        found = [path for process in self.processes for family in SHOWN for path in process["mapped"][family]]
+        return list(dict.fromkeys(found))
 
 
 def human(size: float) -> str:
@@ -83,15 +91,23 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def render(libraries: Sequence[Library], built: Sequence[Wheel], scenarios: Sequence[Scenario], cores: int) -> str:
     """Return the whole report. The first scenario is the one without providers, which the others are compared with."""
-    return "\n".join(
-        [
-            *_libraries(libraries),
-            *_consumers(built, scenarios),
-            *_rewritten(scenarios),
-            *_process(scenarios, cores),
-            *_files(scenarios),
-        ]
-    )
+    parts = (_libraries(libraries), _rewritten(scenarios), _files(scenarios), _comparison(built, scenarios, cores))
+    return "\n".join(line for part in parts for line in ["", *part])
+
+
+def verdict(scenarios: Sequence[Scenario]) -> str:
+    """Return the result of a demo without `shortcomings` in two lines."""
+    alone = scenarios[0]
+    lines = [f"The numbers are right in every environment ({alone.tests} tests)."]
+    if all(alone.copies(family) > 1 for family in SHOWN):
+        before = " and ".join(f"{alone.copies(family)} {family}" for family in SHOWN)
+        lines.append(f"One OpenBLAS and one OpenMP in the process that uses both packages, instead of {before}.")
+    else:
+        lines.append(
+            "One OpenBLAS and one OpenMP in the process that uses both packages. With own copies there may be more:\n"
+            "here both packages were built with the same file of a library, which the loader then maps just once."
+        )
+    return "\n".join(lines)
 
 
 def shortcomings(scenarios: Sequence[Scenario], builds: Mapping[str, int]) -> list[str]:
@@ -112,67 +128,82 @@ def shortcomings(scenarios: Sequence[Scenario], builds: Mapping[str, int]) -> li
 
 
 def _libraries(libraries: Sequence[Library]) -> list[str]:
-    lines = [
-        "",
-        "Library wheels",
-        *table([(lib.wheel.name, human(lib.wheel.size), lib.wheel.tag) for lib in libraries]),
-    ]
+    rows = []
     for library in libraries:
-        renamed = [f"{old} -> {new}" if old != new else f"{old} (kept)" for old, new in library.sonames]
-        private = [f"private: {', '.join(library.private)}"] if library.private else []
-        needs = [f"needs: {', '.join(library.requires)}"] if library.requires else []
-        lines.append(f"  {library.wheel.name}: " + "; ".join([*renamed, *private, *needs]))
+        wheel = library.wheel
+        renamed = [f"{old} -> {new}" if old != new else f"{old} (name kept)" for old, new in library.sonames]
+        rows.append((wheel.name, human(wheel.size).rjust(8), ", ".join(renamed)))
+    width = max(len(name) for name, *_ in rows)
+    lines = ["Library wheels: " + ", ".join(dict.fromkeys(library.wheel.tag for library in libraries))]
+    lines += [f"  {name.ljust(width)}  {size}  {sonames}" for name, size, sonames in rows]
+    private = sorted({name.partition("-")[0] for library in libraries for name in library.private})
+    if private:
+        lines.append(f"  private to the wheels that need them: {', '.join(private)}")
     return lines
-
-
-def _consumers(built: Sequence[Wheel], scenarios: Sequence[Scenario]) -> list[str]:
-    rows = [("", "as built", *(scenario.title for scenario in scenarios))]
-    for wheel in built:
-        sizes = [next(w for w in scenario.consumers if w.name == wheel.name).size for scenario in scenarios]
-        rows.append((wheel.name, human(wheel.size), *(human(size) for size in sizes)))
-    for name in sorted({wheel.name for scenario in scenarios for wheel in scenario.providers}):
-        found = [[w.size for w in scenario.providers if w.name == name] for scenario in scenarios]
-        rows.append((name, "", *(human(sizes[0]) if sizes else "-" for sizes in found)))
-    rows.append(("all wheels of the environment", "", *(human(scenario.download) for scenario in scenarios)))
-    rows.append(("libraries installed from them", "", *(human(scenario.installed) for scenario in scenarios)))
-    tags = [
-        f"  {wheel.name}: {wheel.tag} -> "
-        + ", ".join(sorted({w.tag for s in scenarios for w in s.consumers if w.name == wheel.name}))
-        for wheel in built
-    ]
-    return ["", "Sizes", *table(rows), "", "Platform tags", *tags]
 
 
 def _rewritten(scenarios: Sequence[Scenario]) -> list[str]:
-    lines = ["", "What repair did"]
+    """Say what is the same for both consumers once, and what is the same as in an earlier scenario not again."""
+    lines, told = ["What repair did (what repeats itself is left out)"], set[tuple[str, str]]()
     for scenario in scenarios:
-        lines += [f"  {scenario.title}", *(f"    {line}" for line in scenario.rewritten)]
+        consumers: dict[str, list[str]] = {}
+        for name, line in scenario.rewritten:
+            consumers.setdefault(line, []).append(name)
+        names = {name for name, _ in scenario.rewritten}
+        lines.append(f"  {scenario.title}")
+        # A stable sort: what concerns one consumer comes before what concerns both.
+        for line, owners in sorted(consumers.items(), key=lambda item: len(item[1])):
+            owner = "both" if len(owners) == len(names) > 1 else ", ".join(owners)
+            if (owner, line) not in told:
+                lines.append(f"    {owner.ljust(10)}  {line}")
+            told.add((owner, line))
     return lines
-
-
-def _process(scenarios: Sequence[Scenario], cores: int) -> list[str]:
-    rows = [("", *(scenario.title for scenario in scenarios))]
-    rows += [
-        (f"copies of {family} mapped", *(str(scenario.copies(family)) for scenario in scenarios))
-        for family in scenarios[0].processes[0]["mapped"]
-    ]
-    first = [scenario.processes[0] for scenario in scenarios]
-    rows.append((f"threads ({cores} cores)", *(str(max(p["threads"] for p in s.processes)) for s in scenarios)))
-    rows.append(("resident memory", *(human(process["resident"]) for process in first)))
-    rows.append(("import of both", *(f"{process['import_seconds'] * 1000:.0f} ms" for process in first)))
-    rows.append(("tests of the numbers", *(f"{scenario.tests} passed" for scenario in scenarios)))
-    return ["", "One process that uses both consumers", *table(rows)]
 
 
 def _files(scenarios: Sequence[Scenario]) -> list[str]:
-    lines = ["", "Files that this process has mapped"]
+    lines, width = ["OpenBLAS and OpenMP files that a process with both packages has mapped"], 2
+    width += max(len(scenario.title) for scenario in scenarios)
     for scenario in scenarios:
-        files = sorted(
-            {path for process in scenario.processes for paths in process["mapped"].values() for path in paths}
-        )
-        lines += [f"  {scenario.title}", *(f"    {_below_site_packages(path)}" for path in files)]
+        for index, path in enumerate(scenario.files()):
+            title = "" if index else scenario.title
+            lines.append(f"  {title.ljust(width)}{path.rpartition('/site-packages/')[2]}")
     return lines
 
 
-def _below_site_packages(path: str) -> str:
-    return path.rpartition("/site-packages/")[2]
+def _comparison(built: Sequence[Wheel], scenarios: Sequence[Scenario], cores: int) -> list[str]:
+    def row(label: str, value: Callable[[Scenario], object], first: str = "") -> tuple[str, ...]:
+        return (label, first, *(str(value(scenario)) for scenario in scenarios))
+
+    def size_of(scenario: Scenario, name: str) -> str:
+        return human(next(wheel.size for wheel in scenario.consumers if wheel.name == name))
+
+    def worst(scenario: Scenario, key: str) -> float:
+        return max(process[key] for process in scenario.processes)
+
+    _, _, machine = _split(built[0].tag)
+    rows = [
+        ("", "as built", *(scenario.title for scenario in scenarios)),
+        *(row(f"{wheel.name} wheel", lambda s, w=wheel: size_of(s, w.name), human(wheel.size)) for wheel in built),
+        row("library wheels", lambda s: human(sum(wheel.size for wheel in s.providers)) if s.providers else "-"),
+        row("all wheels", lambda s: human(s.download), human(sum(wheel.size for wheel in built))),
+        row("libraries installed", lambda s: human(s.installed)),
+        row(f"consumers' tag ({machine})", lambda s: _tags(s.consumers), _tags(built)),
+        *(row(f"{family} files mapped", lambda s, f=family: s.copies(f)) for family in SHOWN),
+        row(f"threads ({cores} cores)", lambda s: worst(s, "threads")),
+        row("resident memory", lambda s: human(worst(s, "resident"))),
+        row("import of both", lambda s: f"{worst(s, 'import_seconds') * 1000:.0f} ms"),
+        row("tests of the numbers", lambda s: f"{s.tests} passed"),
+    ]
+    return ["Comparison", *table(rows)]
+
+
+def _tags(wheels: Iterable[Wheel]) -> str:
+    """Return the tags without the machine, which is the same in all."""
+    return " or ".join(sorted({_split(wheel.tag)[0] for wheel in wheels}))
+
+
+def _split(tag: str) -> tuple[str, str, str]:
+    """Split a platform tag into platform, ``_`` and machine; the machine may hold underscores, the platform digits."""
+    words = tag.split("_")
+    cut = next((index for index, word in enumerate(words) if index and not word.isdigit()), len(words))
+    return "_".join(words[:cut]), "_", "_".join(words[cut:])

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from nativelib.cli.common import Formatter, add_output_options, add_provider_options, directory, level
 from nativelib.cli.text import describe, save_text
 from nativelib.errors import NativelibError
-from nativelib.pipeline import BuildRequest, build_library_wheel, plan_to_json
+from nativelib.pipeline.build import BuildRequest, build_library_wheel
 from nativelib.plan.options import RepairOptions
+from nativelib.plan.serial import plan_to_json
 
 if TYPE_CHECKING:
     import argparse
 
     from nativelib.cli.terminal import Terminal
-    from nativelib.pipeline import BuildResult
+    from nativelib.pipeline.build import BuildResult
 
 _DESCRIPTION = """\
 Build a library wheel from the [tool.nativelib] table of DIR/pyproject.toml: shared

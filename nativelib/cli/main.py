@@ -6,16 +6,24 @@ import argparse
 import os
 import signal
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from nativelib import __version__
-from nativelib.cli import build, repair, show
 from nativelib.cli.terminal import Terminal
 from nativelib.errors import NativelibError
 from nativelib.findings import Code, error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+COMMANDS = {
+    "build": "build a library wheel",
+    "repair": "repair consumer wheels",
+    "show": "audit wheels",
+    "shim": "print a hook for a source tree",
+}
+"""Each command, which is also the name of its module, and its line in the help."""
 
 _DESCRIPTION = "Native libraries shared between Python wheels: build library wheels, repair the wheels that use them."
 
@@ -29,15 +37,18 @@ exit codes:
 """
 
 
-def main_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def main_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; of one for *command*, other commands know no options."""
     parser = argparse.ArgumentParser(
         prog="nativelib", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("-V", "--version", action="version", version=f"nativelib {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (build, repair, show):
-        module.add_parser(commands)
+    for name, summary in COMMANDS.items():
+        if command in (None, name):
+            import_module(f"nativelib.cli.{name}").add_parser(commands)
+        else:  # importing it, and all that it needs, would take longer than many a command
+            commands.add_parser(name, help=summary)
     return parser
 
 
@@ -48,7 +59,9 @@ def _terminated(number: int, _frame: object) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code; 2 leaves through :class:`SystemExit`, as argparse does."""
-    args = main_parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    args = main_parser(command).parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminated)
     terminal = Terminal(json=args.json, quiet=args.quiet, environ=os.environ)
     try:

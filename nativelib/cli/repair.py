@@ -21,15 +21,16 @@ from nativelib.cli.common import (
 from nativelib.cli.text import describe, save_text
 from nativelib.errors import PlanError
 from nativelib.findings import Code
-from nativelib.pipeline import RepairRequest, plan_to_json, repair_wheels
+from nativelib.pipeline.repair import RepairRequest, repair_wheels
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.requirement import MARKER
+from nativelib.plan.serial import plan_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nativelib.cli.terminal import Terminal
-    from nativelib.pipeline import RepairResult
+    from nativelib.pipeline.repair import RepairResult
 
 _DESCRIPTION = """\
 Repair wheels: take the libraries that providers have from them, copy in what no provider
@@ -68,7 +69,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="where results go; made if needed (default: %(default)s)",
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
-    parser.add_argument("--plan-out", type=Path, metavar="FILE", help="save the plan of one wheel as JSON")
+    parser.add_argument(
+        "--plan-out", type=Path, metavar="FILE", help="save the plan as JSON; of several wheels, a list of plans"
+    )
     providers = parser.add_argument_group("providers")
     add_provider_options(providers)
     _add_provider_details(providers)
@@ -85,6 +88,11 @@ def _add_provider_details(group: argparse._ArgumentGroup) -> None:
         default=[],
         metavar="NAME",
         help="import this foreign provider's package instead of opening its libraries (for packages such as torch)",
+    )
+    group.add_argument(
+        "--loader-modules",
+        action="store_true",
+        help="put a module that loads the libraries in front of extensions that no regular package holds",
     )
     group.add_argument(
         "--replace",
@@ -122,6 +130,14 @@ def _add_library_options(group: argparse._ArgumentGroup) -> None:
         default=[],
         metavar="GLOB",
         help="leave libraries to the system whose soname or path matches, as drivers are",
+    )
+    group.add_argument(
+        "--system-hint",
+        action="append",
+        default=[],
+        type=key_value,
+        metavar="SONAME=TEXT",
+        help="say TEXT when the system lacks this excluded library: what to install",
     )
     group.add_argument("--no-graft", action="store_true", help="refuse what would have to be copied into the wheel")
     group.add_argument(
@@ -177,6 +193,8 @@ def request_of(args: argparse.Namespace, terminal: Terminal) -> RepairRequest:
         run_path=not args.no_run_path,
         graft=not args.no_graft,
         require_abi=dict(args.require_abi),
+        loader_modules=args.loader_modules,
+        system_hints=dict(args.system_hint),
         ignore_isa=args.disable_isa_ext_check,
         strict=args.strict,
         level=_level(args.zip_compression_level, env),

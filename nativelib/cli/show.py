@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nativelib.cli.common import Formatter, add_output_options, add_provider_options
-from nativelib.pipeline import InspectRequest, inspect_wheels
+from nativelib.pipeline.inspect import InspectRequest, inspect_wheels
 from nativelib.plan.needs import by_requester
 
 if TYPE_CHECKING:
     import argparse
 
     from nativelib.cli.terminal import Terminal
-    from nativelib.pipeline import WheelReport
+    from nativelib.pipeline.inspect import WheelReport
 
 _DESCRIPTION = """\
 Audit wheels: the platform tag that each has and deserves, why not a better one, and who

@@ -198,7 +198,9 @@ class ElfEdit:
             soname=facts.soname if self.soname is None else self.soname,
             needed=tuple(new.get(name, name) for name in facts.needed if name not in gone),
             version_needs=tuple(n._replace(library=new.get(n.library, n.library)) for n in facts.version_needs),
-            imports=frozenset(i._replace(library=new.get(i.library, i.library)) for i in facts.imports),
+            imports=frozenset(i._replace(library=new.get(i.library, i.library)) for i in facts.imports)
+            if new
+            else facts.imports,
             rpath=rpath,
             runpath=runpath,
         )

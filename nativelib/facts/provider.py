@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from nativelib.facts.tags import PlatformTag
+from nativelib.facts.wheel import Scheme
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -37,7 +40,10 @@ class ProvidedLibrary:
     aliases: tuple[str, ...] = ()
     """Further sonames that consumers may have had."""
     file: str
-    """Path below the installation's root (site-packages)."""
+    """Path below the root of its scheme: site-packages, or the environment's prefix."""
+    scheme: Scheme = Scheme.SITE
+    package: str = ""
+    """Of foreign providers: the package, perhaps with dots, that leads to it."""
     facts: ElfFacts
 
     @property
@@ -89,8 +95,10 @@ class Provider:
 
     @property
     def libc(self) -> Libc | None:
-        """The C library of its files, by their own evidence."""
-        return next((lib.facts.libc for lib in self.every if lib.facts.libc is not None), None)
+        """The C library of its files, by their own evidence; without any, that of its platform tags if they agree."""
+        seen = next((lib.facts.libc for lib in self.every if lib.facts.libc is not None), None)
+        promised = {PlatformTag.parse(tag).libc for tag in self.platforms} - {None}
+        return seen or (promised.pop() if len(promised) == 1 else None)
 
     @property
     def label(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -104,6 +105,23 @@ def place_of(member: str) -> Place:
         if scheme in _SCHEMES and path:
             return Place(_SCHEMES[scheme], path)
     return Place(Scheme.SITE, member)
+
+
+_BEHIND = re.compile(r"^_(?P<name>\w+)_nl$")
+
+
+def loader_of(member: str) -> str | None:
+    """Return the loader module of an extension that lies in the private directory behind it, or ``None`` for others.
+
+    ``pkg/_fast_nl/fast.abi3.so`` is behind ``pkg/fast.py``.
+    """
+    directory, file = posixpath.split(member)
+    parent, here = posixpath.split(directory)
+    behind = _BEHIND.match(here)
+    if behind is None or not file.endswith(".so"):
+        return None
+    stem = file.partition(".")[0]
+    return posixpath.join(parent, f"{stem if stem == '__init__' else behind['name']}.py")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,7 @@ _UNIX: Final = 3 << 8
 _VERSION: Final = 20
 _VERSION64: Final = 45
 _DRIVE = re.compile(r"[A-Za-z]:")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 DateTime = tuple[int, int, int, int, int, int]
 
@@ -110,7 +111,7 @@ def name_problem(name: str) -> str:
         return "has an empty name"
     if len(name.encode(errors="replace")) >= MAX_NAME:
         return "has a name that is too long"
-    if any(ord(c) < ord(" ") or ord(c) == 0x7F for c in name):
+    if _CONTROL.search(name):
         return "has a control character in its name"
     if "\\" in name:
         return "has a backslash in its name"

@@ -169,11 +169,12 @@ def _gather(request: BuildRequest, project: Project, spec: Spec, root: Path) -> 
 
 def _providers(request: BuildRequest, spec: Spec) -> tuple[Provider, ...]:
     named = [str(request.directory / item) if is_path(item) else item for item in spec.provided_by]
-    providers: dict[str, Provider] = {}
+    providers: dict[tuple[str, str | None], Provider] = {}
     findings: list[Finding] = []
     # A wheel that was just built, named on the command line, takes the place of the distribution that the spec names.
     for text in (*request.provided_by, *named):
-        if canonicalize_name(re.split(r"[<>=!~;\s\[]", text, maxsplit=1)[0]) in providers:
+        distribution = canonicalize_name(re.split(r"[<>=!~;\s\[]", text, maxsplit=1)[0])
+        if any(distribution == name for name, _only in providers):
             continue
         try:
             provider = read_provider(text, python=request.python)
@@ -185,7 +186,7 @@ def _providers(request: BuildRequest, spec: Spec) -> tuple[Provider, ...]:
             findings.append(
                 error(Code.NOT_A_PROVIDER, text, message, "Graft the library, or build a library wheel of it.")
             )
-        providers.setdefault(provider.name, provider)
+        providers.setdefault((provider.name, provider.only), provider)
     if findings:
         raise PlanError(findings)
     return tuple(providers.values())

@@ -10,11 +10,9 @@ from nativelib.facts.elf import ElfEdit, identity
 from nativelib.findings import Code
 from nativelib.plan.hook import encode
 from nativelib.plan.values import Assemble, Generate, Graft, Patch, Plan, Receipt, Write
-from nativelib.read.verify import read_back
 from nativelib.write.apply import apply_plan, uses_patchelf
 from nativelib.write.archive import epoch_date_time
 from nativelib.write.patch import patchelf_version
-from nativelib.write.render import render
 from nativelib.write.stage import staged_file
 
 if TYPE_CHECKING:
@@ -32,6 +30,9 @@ def render_all(plan: Plan) -> dict[str, bytes]:
 
 def rendered(action: Generate) -> bytes:
     """Return the content of one generated member, with what stood around it."""
+    # Jinja2 takes as long to import as a small wheel takes to repair, and many wheels need nothing that is generated.
+    from nativelib.write.render import render
+
     text = render(action.template, action.values).replace("\n", action.newline)
     return encode(action.before) + text.encode() + encode(action.after)
 
@@ -66,6 +67,8 @@ def finish(
     *outside* holds the facts of grafted files by path; *taken* are outputs of this call that must not be overwritten.
     The result appears whole in *directory* or not at all. Raises WriteError.
     """
+    from nativelib.read.verify import read_back  # the wheel package, which an audit does without
+
     final = directory.absolute() / plan.output
     if final in taken:
         text = "Another wheel of this call was written under the same name."

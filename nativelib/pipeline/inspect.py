@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nativelib.errors import NativelibError
@@ -19,6 +18,7 @@ from nativelib.policy.judge import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from nativelib.facts.wheel import WheelFacts
     from nativelib.findings import Finding

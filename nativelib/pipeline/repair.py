@@ -18,9 +18,9 @@ from nativelib.plan.inputs import RepairInput
 from nativelib.plan.needs import Ground, excluded, index_inside
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import architecture_of, check_provider, libc_of
-from nativelib.plan.symbols import Evidence
 from nativelib.plan.repair import plan_repair as plan_wheel
 from nativelib.plan.repair import pure_note
+from nativelib.plan.symbols import Evidence
 from nativelib.plan.values import Graft, Plan, Summary
 from nativelib.policy.judge import policy_libraries
 from nativelib.read.elf import read_elf_file
@@ -237,7 +237,7 @@ def apply_plan(plan: Plan, wheel_dir: Path, *, environ: Mapping[str, str] | None
     written whole.
     """
     if plan.source is None:
-        text = "the plan of a library wheel holds no source to repair; build it again instead"
+        text = "The plan of a library wheel has no source to repair; build it again instead."
         raise PlanError.of(Code.BAD_SPEC, plan.output, text)
     wheel = read_wheel(Path(plan.source))
     grafts = {a.source: read_elf_file(Path(a.source)) for a in plan.actions if isinstance(a, Graft)}

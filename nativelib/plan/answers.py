@@ -1,4 +1,7 @@
-"""What the user should know of the answers: needs that nothing answers, providers and excludes that answer nothing. Pure."""
+"""What the user should know of the answers: needs that nothing answers, providers and excludes that answer nothing.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ def answer_findings(needs: Sequence[Need], outside: Outside, options: RepairOpti
     out = missing_findings(needs, outside, Severity.ERROR)
     for need in needs:
         if need.answer is Answer.GRAFT and not options.graft:
-            message = f"needs {need.soname}, which --no-graft keeps from being copied in from {need.source}"
+            message = f"It needs {need.soname}, which --no-graft keeps from being copied in from {need.source}."
             remedy = "Name a provider that has it (--provided-by), or allow the graft."
             out.append(error(Code.GRAFT_REFUSED, need.requester, message, remedy))
     return list(dict.fromkeys(out))

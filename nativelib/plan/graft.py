@@ -66,18 +66,24 @@ def inside(home: Place, entry: str) -> bool:
     return True
 
 
-def run_path(home: Place, facts: ElfFacts, wanted: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return (new run path, dropped entries) of a file at *home*.
+def run_path(
+    home: Place, facts: ElfFacts, wanted: Iterable[str], *, moved_from: Place | None = None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return (new run path, dropped entries) of a file at *home*, which may have *moved_from* elsewhere.
 
     Entries of the author that stay inside the installation are kept in front, in order; those that name the build
     machine are dropped; *wanted* are directories of the same scheme that are appended.
     """
     kept: list[str] = []
     dropped: list[str] = []
-    for entry in facts.run_path:
-        if not entry:
-            continue
-        (kept if inside(home, entry) else dropped).append(entry)
+    old = moved_from or home
+    for entry in filter(None, facts.run_path):
+        if not inside(old, entry):
+            dropped.append(entry)
+        elif old == home:
+            kept.append(entry)
+        elif old.scheme is home.scheme:
+            kept.append(origin_path(home, _canonical(old, entry).lstrip("/")))
     have = {_canonical(home, entry) for entry in kept}
     for directory in wanted:
         entry = origin_path(home, directory)

@@ -19,7 +19,8 @@ HOOK = "_distributor_init"
 
 STATEMENT = f"from . import {HOOK}"
 
-_NAMESPACE_STYLE = re.compile(rb"pkgutil\s*\.\s*extend_path|import\s+extend_path|declare_namespace")
+# The documented form is __import__("pkgutil").extend_path(...).
+_NAMESPACE_STYLE = re.compile(rb"\bextend_path\s*\(|\bdeclare_namespace\s*\(")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ def around_block(source: bytes, where: str) -> Splice:
 
 
 def split_after_prologue(source: bytes, where: str) -> Splice:
-    """Return *source* cut after byte-order mark, coding cookie, first comments, docstring and ``__future__`` imports."""
+    """Return *source* cut after byte-order mark, coding cookie, top comments, docstring and ``__future__`` imports."""
     tree = _parse(source, where)
     text = decode(source)
     newline = _newline(text)

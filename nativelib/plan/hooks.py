@@ -11,6 +11,7 @@ from nativelib.facts.wheel import Scheme, place_of
 from nativelib.findings import Code, Finding, error, note, warning
 from nativelib.plan.graft import depend_first
 from nativelib.plan.hook import HOOK, around_block, decode, hooked_package, with_import
+from nativelib.plan.moves import Companion
 from nativelib.plan.needs import Answer, by_requester, reachable
 from nativelib.plan.requirement import minimum, requirement, specifier
 from nativelib.plan.values import HOOK_BEGIN, HOOK_END, Generate, Write
@@ -23,66 +24,101 @@ if TYPE_CHECKING:
     from nativelib.facts.elf import Symbol
     from nativelib.facts.provider import Provider
     from nativelib.facts.wheel import WheelFacts
+    from nativelib.plan.inputs import RepairInput
+    from nativelib.plan.moves import Move
     from nativelib.plan.needs import Need
     from nativelib.plan.options import RepairOptions
     from nativelib.plan.values import Action
 
 TEMPLATE_BLOCK = "consumer/hook.py.j2"
 TEMPLATE_FILE = "consumer/distributor_init.py.j2"
+TEMPLATE_LOADER = "consumer/loader.py.j2"
+TEMPLATE_SCRIPT = "consumer/script.py.j2"
 
 
-def packages(wheel: WheelFacts, needs: Sequence[Need]) -> dict[str | None, tuple[Need, ...]]:
-    """Return ``__init__.py`` members to the provided needs of all ELF files below them.
+def packages(given: RepairInput, options: RepairOptions) -> dict[str | None, tuple[Need, ...]]:
+    """Return ``__init__.py`` members to the needs that must be loaded before the ELF files below them.
 
-    ``None`` holds those without a package.
+    Those are provided libraries, and excluded ones of the system that have a hint. ``None`` holds extensions without a
+    regular package.
     """
-    groups = by_requester(needs)
-    texts = dict(wheel.texts)
+    groups = by_requester(given.needs)
+    texts = dict(given.wheel.texts)
     out: dict[str | None, list[Need]] = {}
-    for member, facts in wheel.elf.items():
-        provided = [need for need in reachable(member, groups) if need.answer is Answer.PROVIDED]
-        if not provided:
-            continue
-        init = hooked_package(member, texts)
-        if init is not None or facts.python_extension:
-            out.setdefault(init, []).extend(provided)
+    for member, facts in given.wheel.elf.items():
+        first = [need for need in reachable(member, groups) if _goes_first(need, options)]
+        init = hooked_package(member, texts) if first else None
+        if first and (init is not None or facts.python_extension):
+            out.setdefault(init, []).extend(first)
     return {init: tuple({(n.requester, n.soname): n for n in group}.values()) for init, group in out.items()}
 
 
-def hook_members(wheel: WheelFacts, needs: Sequence[Need]) -> list[str]:
+def _goes_first(need: Need, options: RepairOptions) -> bool:
+    hinted = need.answer is Answer.EXCLUDED and need.soname in options.system_hints
+    return need.answer is Answer.PROVIDED or hinted
+
+
+def hook_members(given: RepairInput, options: RepairOptions) -> list[str]:
     """Return the members that load providers."""
-    return sorted(posixpath.join(posixpath.dirname(init), f"{HOOK}.py") for init in packages(wheel, needs) if init)
+    return sorted(posixpath.join(posixpath.dirname(init), f"{HOOK}.py") for init in packages(given, options) if init)
 
 
 def plan_hooks(
-    wheel: WheelFacts,
-    needs: Sequence[Need],
+    given: RepairInput,
     used: Mapping[str, Mapping[str, frozenset[Symbol]]],
+    moves: Sequence[Move],
     options: RepairOptions,
-    *,
-    libc: Libc,
 ) -> tuple[list[Action], list[Finding]]:
-    """Return the actions that make each package load its providers first, and what the user should know."""
+    """Return the actions that make libraries load before those who need them, and what the user should know.
+
+    *used* are the symbols taken from each provider, *moves* the files that get a companion in front.
+    """
+    wheel = given.wheel
     actions: list[Action] = []
-    findings: list[Finding] = []
-    for init, provided in sorted(packages(wheel, needs).items(), key=lambda item: item[0] or ""):
+    groups = by_requester(given.needs)
+    for init, first in sorted(packages(given, options).items(), key=lambda item: item[0] or ""):
         if init is None:
-            findings += _without_package(wheel, needs, options)
             continue
         member = posixpath.join(posixpath.dirname(init), f"{HOOK}.py")
-        values = {
-            "begin": HOOK_BEGIN,
-            "end": HOOK_END,
-            "strict": True,
-            "providers": provider_values(provided, used, options),
-        }
-        actions.append(_hook_action(wheel, member, values))
+        actions.append(_hook_action(wheel, member, hook_values(first, used, options)))
         edited = with_import(wheel.texts[init], init)
         if edited is not None:
             actions.append(Write(member=init, text=decode(edited)))
-    if libc is Libc.MUSL:
-        findings += _foreign_on_musl(needs, options)
+    for move in moves:
+        first = tuple(need for need in reachable(move.old, groups) if _goes_first(need, options))
+        actions.append(_companion(wheel, move, hook_values(first, used, options)))
+    findings = _without_package(given, moves, options)
+    if given.libc is Libc.MUSL:
+        findings += _foreign_on_musl(given.needs, options)
     return actions, findings
+
+
+def hook_values(
+    first: Sequence[Need], used: Mapping[str, Mapping[str, frozenset[Symbol]]], options: RepairOptions
+) -> dict[str, Any]:
+    """Return what the template of a strict hook gets for the needs that go *first*."""
+    excluded = sorted({need.soname for need in first if need.answer is Answer.EXCLUDED})
+    return {
+        "begin": HOOK_BEGIN,
+        "end": HOOK_END,
+        "strict": True,
+        "providers": provider_values(first, used, options),
+        "hints": [[soname, options.system_hints[soname]] for soname in excluded],
+    }
+
+
+def _companion(wheel: WheelFacts, move: Move, values: dict[str, Any]) -> Generate:
+    directory, file = posixpath.split(move.new)
+    if move.kind is Companion.SCRIPT:
+        values = {
+            "name": wheel.name.normalized,
+            "directory": directory,
+            "file": file,
+            "providers": values["providers"],
+        }
+        return Generate(member=move.companion, template=TEMPLATE_SCRIPT, values=values, mode=0o755)
+    place = {"directory": posixpath.basename(directory), "file": file, "package": move.package}
+    return Generate(member=move.companion, template=TEMPLATE_LOADER, values={**values, **place})
 
 
 def _hook_action(wheel: WheelFacts, member: str, values: dict[str, Any]) -> Generate:
@@ -122,6 +158,7 @@ def provider_values(
 def provider_value(provider: Provider, wanted: SpecifierSet, sonames: Sequence[str]) -> dict[str, Any]:
     """Return one provider for the hook's template."""
     files: list[dict[str, str]] = []
+    needed = [library for library in provider.libraries if library.soname in sonames]
     if provider.kind is ProviderKind.FOREIGN:
         by_soname = {library.soname: library for library in provider.every}
         order = depend_first([(library.file, library.facts) for library in provider.every])
@@ -134,7 +171,7 @@ def provider_value(provider: Provider, wanted: SpecifierSet, sonames: Sequence[s
     return {
         "kind": provider.kind.value,
         "name": provider.name,
-        "import_name": provider.import_name,
+        "import_name": next((lib.package for lib in needed if lib.package), provider.import_name),
         "requirement": requirement(provider.name, wanted, ""),
         "minimum": list(minimum(wanted)) if provider.kind is ProviderKind.OWN else [],
         "sonames": list(sonames),
@@ -154,24 +191,25 @@ def _closure(provider: Provider, sonames: Sequence[str]) -> frozenset[str]:
     return frozenset(out)
 
 
-def _without_package(wheel: WheelFacts, needs: Sequence[Need], options: RepairOptions) -> list[Finding]:
-    groups = by_requester(needs)
-    texts = dict(wheel.texts)
+def _without_package(given: RepairInput, moves: Sequence[Move], options: RepairOptions) -> list[Finding]:
+    """Return a finding for each extension that nothing can load libraries for before it is loaded itself."""
+    groups = by_requester(given.needs)
+    texts = dict(given.wheel.texts)
+    behind = {move.old for move in moves}
     out: list[Finding] = []
-    for member, facts in sorted(wheel.elf.items()):
-        provided = any(need.answer is Answer.PROVIDED for need in reachable(member, groups))
-        homeless = facts.python_extension and hooked_package(member, texts) is None
-        if not provided or not homeless or place_of(member).scheme is not Scheme.SITE:
+    for member, facts in sorted(given.wheel.elf.items()):
+        libraries = [need.library for need in reachable(member, groups) if need.library is not None]
+        alone = facts.python_extension and hooked_package(member, texts) is None and member not in behind
+        if not libraries or not alone or place_of(member).scheme is not Scheme.SITE:
             continue
         text = "No regular package holds this extension, so nothing can be imported before it"
-        if options.run_path:
-            remedy = "Install it and the library wheel into the same directory, or move it into a package."
-            out.append(note(Code.NO_HOOK_POSSIBLE, member, f"{text}; it finds its libraries by run path only.", remedy))
+        if options.run_path and all(library.scheme is Scheme.SITE for library in libraries):
+            remedy = "Install it and the library wheel into the same directory, or repair with --loader-modules."
+            message = f"{text}; it finds its libraries by run path only."
+            out.append(note(Code.NO_HOOK_POSSIBLE, member, message, remedy))
         else:
-            remedy = "Allow the run path, or move it into a package."
-            out.append(
-                error(Code.NO_HOOK_POSSIBLE, member, f"{text}, and --no-run-path takes the run path away.", remedy)
-            )
+            message = f"{text}, and no run path leads to its libraries."
+            out.append(error(Code.NO_HOOK_POSSIBLE, member, message, "Repair with --loader-modules."))
     return out
 
 

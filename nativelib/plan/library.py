@@ -15,11 +15,11 @@ from nativelib.plan.answers import answer_findings
 from nativelib.plan.dist_info import SBOM
 from nativelib.plan.layout import Layout, planned_libraries, program_edits
 from nativelib.plan.library_files import ANCHOR, function_name, library_files
-from nativelib.plan.library_manifest import plan_manifest, requirement_of
+from nativelib.plan.library_manifest import alias_findings, plan_manifest, requirement_of
 from nativelib.plan.needs import Answer
 from nativelib.plan.proofs import prove_all
 from nativelib.plan.requirement import MARKER, requirement, specifier
-from nativelib.plan.retag import choose
+from nativelib.plan.retag import choose, vouched
 from nativelib.plan.sbom import component, extend_sbom
 from nativelib.plan.values import Assemble, Describe, Graft, Grafted, Plan, Provided, Summary, Write
 from nativelib.policy.judge import judge
@@ -35,6 +35,7 @@ def plan_library(given: LibraryInput, options: RepairOptions) -> Plan:
     """Return the plan that makes a library wheel. Raises PlanError with every reason at once."""
     version = given.project.version or ""
     findings: list[Finding] = [*given.prefix.findings, *answer_findings(given.needs, given.outside, options)]
+    findings += alias_findings(given)
     _raise_errors(findings, options)
     members = {library.source: library.elf for library in given.prefix.libraries}
     members |= {program.source: program.elf for program in given.prefix.programs if program.elf is not None}
@@ -49,7 +50,7 @@ def plan_library(given: LibraryInput, options: RepairOptions) -> Plan:
             requirement=requirement(
                 provider.name, specifier(provider, proofs.used.get(provider.name, {}), pin=options.pin), MARKER
             ),
-            sonames=tuple(sorted({n.library.soname for n in given.needs if n.provider is provider and n.library})),
+            sonames=_sonames_from(provider.name, given),
         )
         for provider in given.providers
     )
@@ -80,6 +81,12 @@ def plan_library(given: LibraryInput, options: RepairOptions) -> Plan:
         findings=tuple(findings),
         level=options.level,
     )
+
+
+def _sonames_from(provider: str, given: LibraryInput) -> tuple[str, ...]:
+    """Return the sonames that come from the distribution *provider*, which may have been named once for each of them."""
+    needs = (need for need in given.needs if need.provider is not None and need.provider.name == provider)
+    return tuple(sorted({need.library.soname for need in needs if need.library is not None}))
 
 
 def _raise_errors(findings: list[Finding], options: RepairOptions) -> None:
@@ -148,6 +155,7 @@ def _platforms(given: LibraryInput, layout: Layout, options: RepairOptions) -> t
         libc=given.libc,
         architecture=given.architecture,
         ignore_isa=options.ignore_isa,
+        vouched=vouched((), options.plat),
     )
     return choose(verdict, (f"linux_{given.architecture}",), given.architecture, options)
 

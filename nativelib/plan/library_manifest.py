@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from nativelib.facts.manifest import Manifest, ManifestLibrary, ManifestPrivate
 from nativelib.facts.provider import Provider, ProviderKind
+from nativelib.findings import Code, error
 from nativelib.plan.requirement import requirement, specifier
 
 if TYPE_CHECKING:
     from nativelib.facts.elf import Symbol
+    from nativelib.findings import Finding
     from nativelib.plan.inputs import LibraryInput
     from nativelib.plan.layout import Layout, PlannedLibrary
 
@@ -43,8 +45,7 @@ def plan_manifest(given: LibraryInput, layout: Layout) -> Manifest:
 
 def _manifest_library(given: LibraryInput, layout: Layout, library: PlannedLibrary) -> ManifestLibrary:
     only = len(layout.offered) == 1
-    stem = library.original_soname.partition(".so")[0]
-    aliases = tuple(alias for alias in given.spec.aliases if only or alias.partition(".so")[0] == stem)
+    aliases = tuple(alias for alias in given.spec.aliases if only or _stem(alias) == _stem(library.original_soname))
     return ManifestLibrary(
         file=f"{layout.lib}/{library.soname}",
         soname=library.soname,
@@ -55,6 +56,21 @@ def _manifest_library(given: LibraryInput, layout: Layout, library: PlannedLibra
         build_id=library.before.build_id,
         size=library.before.size,
     )
+
+
+def alias_findings(given: LibraryInput) -> list[Finding]:
+    """Return an error for each alias of which nothing says whose it is: of several libraries, the one with its stem has it."""
+    stems = [_stem(library.soname) for library in given.prefix.libraries]
+    remedy = f"The libraries are {', '.join(library.soname for library in given.prefix.libraries)}."
+    return [
+        error(Code.BAD_SPEC, "tool.nativelib.alias", f"{alias!r} has the stem of no library of the wheel.", remedy)
+        for alias in given.spec.aliases
+        if len(stems) > 1 and _stem(alias) not in stems
+    ]
+
+
+def _stem(soname: str) -> str:
+    return soname.partition(".so")[0]
 
 
 def exports_history(library: PlannedLibrary, version: str, earlier: Manifest | None) -> dict[Symbol, str]:

@@ -40,6 +40,10 @@ class RepairOptions:
     """``--require-abi KEY=VALUE``."""
     ignore_isa: bool = False
     """``--disable-isa-ext-check``."""
+    loader_modules: bool = False
+    """``--loader-modules``: extensions without a regular package get a module in front that loads their libraries."""
+    system_hints: Mapping[str, str] = field(default_factory=dict)
+    """``--system-hint SONAME=TEXT``: what the hook says if the system lacks a library that was excluded."""
     strict: bool = False
     """``--strict``: warnings are errors."""
     level: int = 6

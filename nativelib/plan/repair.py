@@ -13,6 +13,7 @@ from nativelib.findings import Code, Finding, Severity, error, note, warning
 from nativelib.plan import dist_info, hooks
 from nativelib.plan.answers import answer_findings
 from nativelib.plan.graft import hashed_name, run_path
+from nativelib.plan.moves import plan_moves
 from nativelib.plan.needs import Answer, by_requester
 from nativelib.plan.proofs import prove_all
 from nativelib.plan.retag import retag
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from nativelib.facts.provider import Provider
     from nativelib.facts.wheel import WheelFacts
     from nativelib.plan.inputs import RepairInput
+    from nativelib.plan.moves import Move
     from nativelib.plan.needs import Need
     from nativelib.plan.options import RepairOptions
     from nativelib.plan.values import Action
@@ -50,20 +52,26 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     findings: list[Finding] = [*wheel.findings, *answer_findings(given.needs, given.outside, options)]
     _raise_errors(findings, options)
     grafts = graft_names(given, options)
-    edits, edit_findings = member_edits(given, options, grafts)
+    moves = plan_moves(wheel, given.needs, options)
+    edits, edit_findings = member_edits(given, options, grafts, moves)
     graft_actions = [_graft_action(given, options, grafts, name) for name in grafts.values()]
     proofs = prove_all(given.wheel.elf, given.outside.files, given.needs, given.evidence, options)
     findings += [*edit_findings, *proofs.findings]
-    hook_actions, hook_findings = hooks.plan_hooks(wheel, given.needs, proofs.used, options, libc=given.libc)
+    hook_actions, hook_findings = hooks.plan_hooks(given, proofs.used, moves, options)
     findings += hook_findings
     _raise_errors(findings, options)
 
     removed = _unneeded(given)
-    after = {name: edits[name].apply_to(facts) for name, facts in wheel.elf.items() if name not in removed}
+    new_names = {move.old: move.new for move in moves}
+    after = {
+        new_names.get(name, name): edits[name].apply_to(facts)
+        for name, facts in wheel.elf.items()
+        if name not in removed
+    }
     for action in graft_actions:
         facts = given.outside.files[action.source]
         after[action.member] = (action.edit or ElfEdit()).apply_to(facts)
-    tagging = retag(given, options, after, {name.path: name.member for name in grafts.values()})
+    tagging = retag(given, options, after, {**new_names, **{name.path: name.member for name in grafts.values()}})
     findings += tagging.findings
     requires = dist_info.plan_requires(wheel, given.providers, proofs.used, options)
     provided = tuple(
@@ -78,9 +86,10 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     findings += requires.findings
     _raise_errors(findings, options)
     patches: list[Action] = [
-        Patch(member=name, edit=edit, strip=options.strip)
+        Patch(member=new, edit=edit, strip=options.strip, renamed_from=name if new != name else None)
         for name, edit in edits.items()
-        if edit and name not in removed
+        if (edit or new_names.get(name, name) != name) and name not in removed
+        for new in [new_names.get(name, name)]
     ]
     drops: list[Action] = [Drop(member=name) for name in sorted(removed)]
     return Plan(
@@ -95,7 +104,7 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
             provided=provided,
             grafted=grafted,
             removed=tuple(sorted(removed)),
-            hooks=tuple(hooks.hook_members(wheel, given.needs)),
+            hooks=tuple(sorted({*hooks.hook_members(given, options), *(move.companion for move in moves)})),
         ),
         findings=tuple(findings),
         level=options.level,
@@ -121,14 +130,16 @@ def graft_names(given: RepairInput, options: RepairOptions) -> dict[str, GraftNa
 
 
 def member_edits(
-    given: RepairInput, options: RepairOptions, grafts: Mapping[str, GraftName]
+    given: RepairInput, options: RepairOptions, grafts: Mapping[str, GraftName], moves: Sequence[Move] = ()
 ) -> tuple[dict[str, ElfEdit], list[Finding]]:
     """Return the edit of every ELF member (empty ones too), and what the user should know of them."""
     findings: list[Finding] = []
     needs = by_requester(given.needs)
     edits: dict[str, ElfEdit] = {}
+    new_names = {move.old: move.new for move in moves}
     for member, facts in given.wheel.elf.items():
-        edit, dropped = _edit(member, facts, needs.get(member, ()), grafts, options)
+        home = new_names.get(member, member)
+        edit, dropped = _edit(home, facts, needs.get(member, ()), grafts, options, moved_from=member)
         edits[member] = edit
         if dropped:
             findings.append(
@@ -143,7 +154,7 @@ def member_edits(
             findings.append(
                 error(Code.BAD_ELF, member, "This file has no section headers, and patchelf cannot edit such a file.")
             )
-        findings += _crossing(member, needs.get(member, ()))
+        findings += _crossing(home, needs.get(member, ()))
     return edits, findings
 
 
@@ -166,7 +177,13 @@ def _crossing(member: str, needs: Sequence[Need]) -> list[Finding]:
 
 
 def _edit(
-    member: str, facts: ElfFacts, needs: Sequence[Need], grafts: Mapping[str, GraftName], options: RepairOptions
+    member: str,
+    facts: ElfFacts,
+    needs: Sequence[Need],
+    grafts: Mapping[str, GraftName],
+    options: RepairOptions,
+    *,
+    moved_from: str | None = None,
 ) -> tuple[ElfEdit, tuple[str, ...]]:
     home = place_of(member)
     wanted: list[str] = []
@@ -177,11 +194,12 @@ def _edit(
             wanted.append(posixpath.dirname(name.member))
             replaced.append((need.soname, name.soname))
         elif need.answer is Answer.PROVIDED and need.library is not None and need.provider is not None:
-            if options.run_path:
+            if options.run_path and need.library.scheme is Scheme.SITE:
                 wanted.extend(provider_directories(need.provider, need.library.file))
             if need.soname != need.library.soname:
                 replaced.append((need.soname, need.library.soname))
-    path, dropped = run_path(home, facts, wanted if home.scheme is Scheme.SITE else ())
+    old = place_of(moved_from) if moved_from is not None else None
+    path, dropped = run_path(home, facts, wanted if home.scheme is Scheme.SITE else (), moved_from=old)
     edit = ElfEdit(
         replace_needed=tuple(dict.fromkeys(replaced)),
         remove_needed=tuple(need.soname for need in needs if need.answer is Answer.PYTHON),

@@ -118,8 +118,8 @@ def merge(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return (remove, add): what changes in the ``Requires-Dist`` values *existing* so that *name* is required.
 
-    *earlier* are values that an earlier repair wrote: they are replaced. The author's own are kept; what they do not imply
-    is added. Raises PlanError where no version can satisfy both.
+    *earlier* are values that an earlier repair wrote: they are replaced. The author's own are kept; what they do not
+    imply is added. Raises PlanError where no version can satisfy both.
     """
     wanted = requirement(name, specifiers, marker)
     remove: list[str] = []

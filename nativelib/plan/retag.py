@@ -108,12 +108,12 @@ def _refusal(verdict: Verdict, plat: str, wanted: Policy | None) -> Finding:
         obstacles = [o for o in obstacles if o.policy == wanted.name] or obstacles
     elif obstacles:
         obstacles = [o for o in obstacles if o.policy == obstacles[-1].policy]
-    lines = list(dict.fromkeys(f"{o.member}: {o.detail}" for o in obstacles))
+    lines = list(dict.fromkeys(f"{o.member}: {o.detail}" if o.member else o.detail for o in obstacles))
     shown = "; ".join(lines[:10]) + (f"; and {len(lines) - 10} more" if len(lines) > 10 else "")
     target = "any manylinux or musllinux policy" if plat == "auto" else plat
     return error(
         Code.POLICY_NOT_MET,
-        lines[0].partition(": ")[0] if lines else "wheel",
+        next((o.member for o in obstacles if o.member), "wheel"),
         f"It does not comply with {target}: {shown or 'no policy exists for this machine'}.",
         "Build on an older system, or graft or provide the libraries that are too new.",
     )

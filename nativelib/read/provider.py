@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import posixpath
 import re
 import sys
@@ -16,19 +15,23 @@ from nativelib.errors import ReadError
 from nativelib.facts.manifest import MANIFEST, parse_manifest
 from nativelib.facts.metadata import parse_wheel_text
 from nativelib.facts.provider import ProvidedLibrary, Provider, ProviderKind
-from nativelib.facts.wheel import Scheme, place_of
+from nativelib.facts.wheel import Place, Scheme, place_of
 from nativelib.findings import Code
 from nativelib.read.command import python_paths
 from nativelib.read.elf import is_elf, read_elf_file
 from nativelib.read.wheel import read_wheel
 
 if TYPE_CHECKING:
+    import importlib.metadata
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from packaging.specifiers import SpecifierSet
 
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.manifest import Manifest
+
+_OUT = "../../../"
+_LOADABLE = (Scheme.SITE, Scheme.DATA)
 
 _FOR_SONAME = re.compile(r"^(?P<soname>[^=<>~!;\s/]*\.so[^=<>~!;\s/]*)=(?!=)(?P<target>.+)$")
 
@@ -39,8 +42,8 @@ def read_provider(
     """Return the provider that ``--provided-by`` *text* names.
 
     *text* is a wheel file, a directory with an unpacked wheel, or a distribution with an optional specifier, each
-    perhaps behind ``SONAME=``. An installed distribution is one of the running interpreter, of *python*, or found in the
-    directories *search*. *imported* are normalised names whose package is meant to be imported. Raises ReadError.
+    perhaps behind ``SONAME=``. An installed distribution is one of the running interpreter, of *python*, or found in
+    the directories *search*. *imported* are normalised names whose package is meant to be imported. Raises ReadError.
     """
     match = _FOR_SONAME.match(text)
     only, target = (match["soname"], match["target"]) if match else (None, text)
@@ -61,7 +64,7 @@ def _from_wheel(path: Path, origin: str, only: str | None, imported: Collection[
     # Published providers exist whose RECORD is wrong (scipy-openblas64 0.3.31.188.0), and installers take them: what
     # counts here is what will be installed, and CRCs are checked all the same.
     facts = read_wheel(path, check_record=False)
-    files = {place_of(name).path: elf for name, elf in facts.elf.items() if place_of(name).scheme is Scheme.SITE}
+    files = {place_of(name): elf for name, elf in facts.elf.items()}
     raw = facts.texts.get(f"{facts.dist_info}/{MANIFEST}")
     if raw is None and facts.member(f"{facts.dist_info}/{MANIFEST}") is not None:
         raise ReadError.of(Code.NOT_A_PROVIDER, str(path), f"Its {MANIFEST} is too large to be a manifest.")
@@ -73,19 +76,22 @@ def _from_wheel(path: Path, origin: str, only: str | None, imported: Collection[
         only=only,
         imported=imported,
         files=files,
+        names=[place_of(member.name).path for member in facts.members],
         manifest=manifest,
         platforms=facts.name.platforms,
     )
 
 
 def _from_directory(path: Path, origin: str, only: str | None, imported: Collection[str]) -> Provider:
+    from importlib.metadata import PathDistribution
+
     infos = sorted(path.glob("*.dist-info"))
     if len(infos) != 1:
         text = f"It holds {len(infos)} .dist-info directories, and an unpacked wheel has one."
         raise ReadError.of(
             Code.NOT_A_PROVIDER, str(path), text, "Give the wheel file, or unpack it into a directory of its own."
         )
-    return _from_distribution(importlib.metadata.PathDistribution(infos[0]), origin, only, imported, None)
+    return _from_distribution(PathDistribution(infos[0]), origin, only, imported, None)
 
 
 def _from_installed(
@@ -96,6 +102,8 @@ def _from_installed(
     python: str | None,
     search: Sequence[str] | None,
 ) -> Provider:
+    from importlib.metadata import distributions
+
     try:
         wanted = Requirement(target)
     except InvalidRequirement as cause:
@@ -106,7 +114,7 @@ def _from_installed(
             "Write a wheel's path, or a name such as 'openblas-lib' or 'openblas-lib>=0.3'.",
         ) from cause
     paths = list(search) if search is not None else list(python_paths(python)) if python else sys.path
-    for distribution in importlib.metadata.distributions(name=wanted.name, path=paths):
+    for distribution in distributions(name=wanted.name, path=paths):
         return _from_distribution(distribution, origin, only, imported, wanted.specifier)
     where = f"for {python}" if python else f"for {sys.executable}"
     raise ReadError.of(
@@ -124,14 +132,17 @@ def _from_distribution(
     imported: Collection[str],
     pin: SpecifierSet | None,
 ) -> Provider:
-    files: dict[str, ElfFacts] = {}
+    files: dict[Place, ElfFacts] = {}
     for entry in distribution.files or ():
         name = entry.as_posix()
-        if name.startswith("../") or ".so" not in entry.name:
+        # RECORD names the files of the data scheme by the way out of lib/pythonX.Y/site-packages.
+        data = name.startswith(_OUT) and not name.startswith(f"{_OUT}../")
+        if (name.startswith("../") and not data) or ".so" not in entry.name:
             continue
         located = Path(str(distribution.locate_file(entry)))
         if located.is_file() and _starts_as_elf(located):
-            files[name] = read_elf_file(located)
+            place = Place(Scheme.DATA, name.removeprefix(_OUT)) if data else Place(Scheme.SITE, name)
+            files[place] = read_elf_file(located)
     raw = distribution.read_text(MANIFEST)
     wheel = distribution.read_text("WHEEL")
     platforms = tuple(tag.rsplit("-", 1)[-1] for tag in parse_wheel_text(wheel).tags) if wheel else ()
@@ -142,6 +153,7 @@ def _from_distribution(
         only=only,
         imported=imported,
         files=files,
+        names=[entry.as_posix() for entry in distribution.files or ()],
         manifest=parse_manifest(raw, where=f"{origin}: {MANIFEST}") if raw else None,
         platforms=tuple(dict.fromkeys(platforms)),
         pin=pin,
@@ -160,12 +172,13 @@ def _provider(
     origin: str,
     only: str | None,
     imported: Collection[str],
-    files: Mapping[str, ElfFacts],
+    files: Mapping[Place, ElfFacts],
+    names: Collection[str],
     manifest: Manifest | None,
     platforms: Iterable[str],
     pin: SpecifierSet | None = None,
 ) -> Provider:
-    libraries, every = _own(files, manifest, origin) if manifest else _foreign(files)
+    libraries, every = _own(files, manifest, origin) if manifest else _foreign(files, names, name)
     if not libraries:
         raise ReadError.of(
             Code.NOT_A_PROVIDER,
@@ -179,7 +192,7 @@ def _provider(
         version=version,
         origin=origin,
         kind=kind,
-        import_name=manifest.import_name if manifest else libraries[0].file.partition("/")[0],
+        import_name=manifest.import_name if manifest else libraries[0].package,
         libraries=libraries,
         every=every,
         manifest=manifest,
@@ -190,10 +203,11 @@ def _provider(
 
 
 def _own(
-    files: Mapping[str, ElfFacts], manifest: Manifest, origin: str
+    files: Mapping[Place, ElfFacts], manifest: Manifest, origin: str
 ) -> tuple[tuple[ProvidedLibrary, ...], tuple[ProvidedLibrary, ...]]:
+    site = {place.path: facts for place, facts in files.items() if place.scheme is Scheme.SITE}
     named = [library.file for library in manifest.libraries] + [library.file for library in manifest.private]
-    absent = [file for file in named if file not in files]
+    absent = [file for file in named if file not in site]
     if absent:
         raise ReadError.of(
             Code.NOT_A_PROVIDER,
@@ -201,34 +215,47 @@ def _own(
             f"Its manifest names files that are not there: {', '.join(absent)}.",
             "Build it again.",
         )
-    libraries = tuple(
-        ProvidedLibrary(
-            soname=files[library.file].soname or posixpath.basename(library.file),
-            original_soname=library.original_soname,
-            aliases=library.aliases,
-            file=library.file,
-            facts=files[library.file],
-        )
-        for library in manifest.libraries
-    )
-    private = tuple(
-        ProvidedLibrary(
-            soname=files[library.file].soname or posixpath.basename(library.file),
-            original_soname=library.original_soname,
-            file=library.file,
-            facts=files[library.file],
-        )
-        for library in manifest.private
-    )
+
+    def read(file: str, original: str, aliases: tuple[str, ...] = ()) -> ProvidedLibrary:
+        facts = site[file]
+        soname = facts.soname or posixpath.basename(file)
+        return ProvidedLibrary(soname=soname, original_soname=original, aliases=aliases, file=file, facts=facts)
+
+    libraries = tuple(read(item.file, item.original_soname, item.aliases) for item in manifest.libraries)
+    private = tuple(read(item.file, item.original_soname) for item in manifest.private)
     return libraries, (*libraries, *private)
 
 
-def _foreign(files: Mapping[str, ElfFacts]) -> tuple[tuple[ProvidedLibrary, ...], tuple[ProvidedLibrary, ...]]:
+def _foreign(
+    files: Mapping[Place, ElfFacts], names: Collection[str], name: str
+) -> tuple[tuple[ProvidedLibrary, ...], tuple[ProvidedLibrary, ...]]:
+    inits = frozenset(path for path in names if path.endswith(".py") or ("/" not in path and path.endswith(".so")))
     found: dict[str, ProvidedLibrary] = {}
-    for name, facts in sorted(files.items()):
-        if not facts.dynamic or facts.python_extension or facts.interpreter:
+    # Site-packages first: what a package holds can be found wherever the package can.
+    for place, facts in sorted(files.items(), key=lambda item: (item[0].scheme is not Scheme.SITE, item[0].path)):
+        if not facts.dynamic or facts.python_extension or facts.interpreter or place.scheme not in _LOADABLE:
             continue
-        soname = facts.soname or posixpath.basename(name)
-        found.setdefault(soname, ProvidedLibrary(soname=soname, original_soname=soname, file=name, facts=facts))
+        soname = facts.soname or posixpath.basename(place.path)
+        package = _package(place, inits, name) if place.scheme is Scheme.SITE else ""
+        library = ProvidedLibrary(
+            soname=soname, original_soname=soname, file=place.path, scheme=place.scheme, package=package, facts=facts
+        )
+        found.setdefault(soname, library)
     every = tuple(found.values())
     return tuple(library for library in every if "/" in library.file), every
+
+
+def _package(place: Place, names: Collection[str], distribution: str) -> str:
+    """Return the outermost regular package around a file of site-packages, else a package or module beside it.
+
+    The directory of grafts (``<distribution>.libs``) is no package, and need not be named like one.
+    """
+    parts = place.path.split("/")[:-1]
+    for depth in range(1, len(parts) + 1):
+        if "/".join([*parts[:depth], "__init__.py"]) in names:
+            return ".".join(parts[:depth])
+    if parts and parts[0].isidentifier():
+        return parts[0]
+    tops = {path.partition("/")[0].partition(".")[0] for path in names if path.count("/") <= 1}
+    wanted = distribution.replace("-", "_")
+    return min((top for top in tops if top.isidentifier()), key=lambda top: (top.lower() != wanted, top), default="")

@@ -80,7 +80,9 @@ def build_anchor(
         message = f"No anchor can be made for {machine.architecture} ({machine.bits} bits)."
         raise WriteError.of(Code.WRONG_ARCHITECTURE, soname, message, f"The known architectures are {known}.")
     if run_path_tag not in _RUN_PATH_TAGS:
-        raise WriteError.of(Code.WRITE_FAILED, soname, f"There is no run path tag {run_path_tag!r}.", "Use rpath or runpath.")
+        raise WriteError.of(
+            Code.WRITE_FAILED, soname, f"There is no run path tag {run_path_tag!r}.", "Use rpath or runpath."
+        )
     names, offsets = _string_table([soname, *needed, *([":".join(run_path)] if run_path else [])], soname)
     tags = [*((_DT_NEEDED, offset) for offset in offsets[1 : 1 + len(needed)]), (_DT_SONAME, offsets[0])]
     if run_path:

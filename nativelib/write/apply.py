@@ -47,8 +47,8 @@ def apply_plan(
 ) -> Applied:
     """Write the result of *plan* to the staged file *target*.
 
-    *wheel* is the source that the plan was made for, *rendered* the content of each Generate action. Raises WriteError if
-    an input is not the one that the plan is bound to, or if a tool fails; *target* is then to be thrown away.
+    *wheel* is the source that the plan was made for, *rendered* the content of each Generate action. Raises WriteError
+    if an input is not the one that the plan is bound to, or if a tool fails; *target* is then to be thrown away.
     """
     _check_source(plan, wheel)
     if wheel is not None and not plan.actions and wheel.normal and plan.output == wheel.filename:

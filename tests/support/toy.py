@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass
@@ -17,14 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from tests.support.cc import extension, shared_library, simple_module
 from tests.support.nohost import mapped_files
-from tests.support.venvs import clean_environment, fresh_venv, run_python
+from tests.support.projects import built, nativelib, project
+from tests.support.venvs import fresh_venv, run_python
 from tests.support.wheels import make_wheel
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tests.support.nohost import Hiding
+    from tests.support.projects import Answer
     from tests.support.venvs import Environment
 
 PLATFORM = sysconfig.get_platform().replace("-", "_").replace(".", "_")
@@ -39,34 +41,6 @@ _TOY_MAP = "TOY_1.0 { global: toy_value; toy_number; local: *; };\n"
 _TOY_NEW_MAP = f"{_TOY_MAP}TOY_1.2 {{ global: toy_new; }} TOY_1.0;\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What one call of ``nativelib`` said."""
-
-    code: int
-    document: dict[str, Any]
-    stderr: str
-
-    @property
-    def wheel(self) -> dict[str, Any]:
-        """The object of the only wheel of a repair."""
-        [wheel] = self.document["wheels"]
-        return wheel  # type: ignore[no-any-return]  # JSON
-
-
-def nativelib(*arguments: Path | str, env: Mapping[str, str] | None = None, check: bool = True) -> Answer:
-    """Run the command with ``--json`` as a user does, and return what it said.
-
-    With *check*, a failure raises ``RuntimeError`` with its words.
-    """
-    argv = [sys.executable, "-m", "nativelib", *map(str, arguments), "--json"]
-    done = subprocess.run(argv, env=clean_environment(env), capture_output=True, text=True, check=False, timeout=300)
-    if check and done.returncode:
-        raise RuntimeError(f"{' '.join(argv)}\n{done.stdout}{done.stderr}")
-    document = json.loads(done.stdout) if done.stdout else {}
-    return Answer(code=done.returncode, document=document, stderr=done.stderr)
-
-
 def library_wheel(
     directory: Path,
     name: str,
@@ -76,21 +50,18 @@ def library_wheel(
     *,
     spec: str = "",
     arguments: Sequence[Path | str] = (),
-    env: Mapping[str, str] | None = None,
 ) -> Path:
     """Build the library wheel *name* *version* from *prefix* into *directory* and return its path.
 
     *spec* are further lines of ``[tool.nativelib]``.
     """
-    project = directory / "specs" / f"{name}-{version}"
-    project.mkdir(parents=True)
-    (project / "LICENSE").write_text("Do what you like.\n")
-    (project / "pyproject.toml").write_text(
-        f'[project]\nname = "{name}"\nversion = "{version}"\nlicense = "0BSD"\nlicense-files = ["LICENSE"]\n'
-        f"[tool.nativelib]\nlibraries = {json.dumps(list(libraries))}\n{spec}\n"
+    source = project(
+        directory / "specs" / f"{name}-{version}",
+        name,
+        f"libraries = {json.dumps(list(libraries))}\n{spec}",
+        version=version,
     )
-    answer = nativelib("build", project, "--prefix", prefix, "-w", directory, *arguments, env=env)
-    return directory / str(answer.document["wheel"])
+    return built(source, "--prefix", prefix, *arguments, into=directory)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,20 +112,23 @@ class Toy:
         source = simple_module(module, expression, declarations)
         return extension(directory, module, source, needed=needed, flags=flags, rpath=rpath)
 
-    def repair(
-        self, wheel: Path, *providers: Path | str, arguments: Sequence[Path | str] = (), check: bool = True
-    ) -> Answer:
+    def repair(self, wheel: Path, *providers: Path | str, arguments: Sequence[Path | str] = ()) -> Answer:
         """Repair *wheel* with *providers* (default: the current toy-lib) into ``repaired/`` beside it."""
         provided = [word for provider in providers or (self.toy,) for word in ("--provided-by", str(provider))]
         # A linux_* wheel on purpose, and no way to the host's copies: the repair must not need them.
-        return nativelib("repair", wheel, *provided, *arguments, "-w", wheel.parent / "repaired", check=check)
+        return nativelib("repair", wheel, *provided, *arguments, "-w", wheel.parent / "repaired")
 
-    def repaired(self, wheel: Path, *providers: Path | str, arguments: Sequence[Path | str] = ()) -> Path:
-        """Return the repaired wheel, as a path; nothing worse than a note may be found."""
-        found = self.repair(wheel, *providers, arguments=arguments).wheel
-        bad = [finding for finding in found["findings"] if finding["severity"] != "note"]
+    def repaired(
+        self, wheel: Path, *providers: Path | str, arguments: Sequence[Path | str] = (), allow: Sequence[str] = ()
+    ) -> Path:
+        """Return the repaired wheel, as a path; nothing worse than a note may be found, except what *allow* names."""
+        answer = self.repair(wheel, *providers, arguments=arguments)
+        if answer.code:
+            raise RuntimeError(answer.stdout + answer.stderr)
+        bad = [finding for finding in answer.findings if finding["severity"] != "note" and finding["code"] not in allow]
         if bad:
             raise RuntimeError(json.dumps(bad, indent=2))
+        [found] = answer.document["wheels"]
         return wheel.parent / str(found["output"])
 
 
@@ -172,18 +146,23 @@ def make_toy(root: Path) -> Toy:
     (good / "include" / "toy" / "toy.h").write_text("int toy_value(void);\nint toy_new(void);\n")
 
     first = library_wheel(root / "older", "toy-lib", "1.0.0", old, ["lib/libtoy.so.1"])
-    policy = 'compatible = ">={version},<2"\n'
     toy = library_wheel(
         wheels,
         "toy-lib",
         "1.2.0",
         good,
         ["lib/libtoy.so.1"],
-        spec=f'{policy}headers = ["include/**/*.h"]',
+        spec='compatible = ">={version},<2"\nheaders = ["include/**/*.h"]',
         arguments=["--since", first],
     )
     upper = library_wheel(
-        wheels, "upper-lib", "2.0", good, ["lib/libupper.so.2"], arguments=["--provided-by", toy], spec=policy
+        wheels,
+        "upper-lib",
+        "2.0",
+        good,
+        ["lib/libupper.so.2"],
+        arguments=["--provided-by", toy],
+        spec='compatible = ">={version},<3"',
     )
     kept = library_wheel(
         wheels, "kept-lib", "3.0", good, ["lib/libkept.so.3"], spec='soname = "keep"\ncompatible = ">={version},<4"'
@@ -241,13 +220,13 @@ class Seen:
 
     def copies(self, stem: str) -> list[str]:
         """Return the mapped files of the library *stem* (``libtoy``), whatever its version or hash."""
-        names = {path: os.path.basename(path) for path in self.mapped}
+        names = {path: path.rpartition("/")[2] for path in self.mapped}
         return sorted(path for path, name in names.items() if name.startswith((f"{stem}.", f"{stem}-")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Starts processes twice: with the host's copies within reach of the loader, and where none can be found by name."""
+    """Starts processes twice: with the host's copies within reach of the loader, and where none is found by name."""
 
     host: Path
     hiding: Hiding
@@ -322,7 +301,7 @@ class World:
     ) -> str:
         """Run *code*, which must end with an ImportError, and return its text."""
         done = self.run(environment, code, hosted=hosted, env=env, flags=flags)
-        head, found, text = done.stderr.rpartition("\nImportError: ")
+        _, found, text = done.stderr.rpartition("\nImportError: ")
         if done.returncode != 1 or not found:
             raise AssertionError(f"exit status {done.returncode}\n{done.stdout}{done.stderr}")
         return text.strip()

@@ -7,7 +7,7 @@ PyDoc_STRVAR(multiply_into_doc,
              "multiply_into(a, b, out)\n--\n\nWrite the product of the matrices `a` and `b` into the matrix `out`.");
 
 static PyObject *
-multiply_into(PyObject *module, PyObject *args)
+multiply_into(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *objects[3];
     Py_buffer a, b, out;
@@ -48,7 +48,7 @@ PyDoc_STRVAR(sum_of_squares_doc,
              "sum_of_squares(a)\n--\n\nReturn the sum of the squares of all elements, added up by an OpenMP team.");
 
 static PyObject *
-sum_of_squares(PyObject *module, PyObject *object)
+sum_of_squares(PyObject *Py_UNUSED(module), PyObject *object)
 {
     Py_buffer a;
     double sum = 0.0;

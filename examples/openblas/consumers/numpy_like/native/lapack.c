@@ -43,7 +43,7 @@ PyDoc_STRVAR(solve_into_doc, "solve_into(a, b, out)\n--\n\n"
                              "Write the solution x of a x = b into the matrix `out`; the columns of `b` are right sides.");
 
 static PyObject *
-solve_into(PyObject *module, PyObject *args)
+solve_into(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *objects[3];
     Py_buffer a, b, out;

@@ -9,7 +9,7 @@
 
 /* Fill `view` with the C-contiguous float64 matrix that `object` exports; return 0, or -1 with an exception set.
    `flags` is 0 or PyBUF_WRITABLE. The caller releases the view. */
-static int
+static inline int
 matrix_get(PyObject *object, Py_buffer *view, int flags, const char *name)
 {
     if (PyObject_GetBuffer(object, view, PyBUF_ND | PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | flags) < 0) {

@@ -7,8 +7,9 @@
 
 #include <cblas.h>
 
+/* The Fortran routine itself. gfortran passes the length of a character argument, unseen, after all others. */
 extern void dgels_(const char *trans, const int *m, const int *n, const int *nrhs, double *a, const int *lda, double *b,
-                   const int *ldb, double *work, const int *lwork, int *info);
+                   const int *ldb, double *work, const int *lwork, int *info, size_t trans_length);
 
 /* Fill `view` with a C-contiguous float64 matrix; return 0, or -1 with an exception set. The caller releases it. */
 static int
@@ -67,7 +68,7 @@ PyDoc_STRVAR(covariance_into_doc, "covariance_into(samples, out)\n--\n\n"
                                   "Write the covariance matrix of the columns of `samples` into the matrix `out`.");
 
 static PyObject *
-covariance_into(PyObject *module, PyObject *args)
+covariance_into(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *objects[2], *result = NULL;
     Py_buffer samples, out;
@@ -108,13 +109,13 @@ fit(double *x, int m, int n, double *y)
     int one = 1, info = -1, lwork = -1;
     double best;
 
-    dgels_("T", &n, &m, &one, x, &n, y, &m, &best, &lwork, &info);
+    dgels_("T", &n, &m, &one, x, &n, y, &m, &best, &lwork, &info, 1);
     lwork = (int)best;
     double *work = info == 0 ? malloc((size_t)lwork * sizeof(double)) : NULL;
     if (work == NULL) {
         return -1;
     }
-    dgels_("T", &n, &m, &one, x, &n, y, &m, work, &lwork, &info);
+    dgels_("T", &n, &m, &one, x, &n, y, &m, work, &lwork, &info, 1);
     free(work);
     return info;
 }
@@ -123,7 +124,7 @@ PyDoc_STRVAR(fit_inplace_doc, "fit_inplace(x, y)\n--\n\nWrite the coefficients t
                               "of `y`; `x` is overwritten.");
 
 static PyObject *
-fit_inplace(PyObject *module, PyObject *args)
+fit_inplace(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *objects[2], *result = NULL;
     Py_buffer x, y;

@@ -1,0 +1,2 @@
+def run(rounds, scratch, *, quick):
+    yield from ()

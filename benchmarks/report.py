@@ -1,0 +1,65 @@
+"""What is printed: one row for each figure, with its target and whether it holds."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from timing import Spread, ratios
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure."""
+
+    what: str
+    figure: str
+    target: str = ""
+    holds: bool | None = None
+    """``None`` where there is no target."""
+
+    @classmethod
+    def ratio(cls, what: str, spread: Spread, most: float | None = None) -> Row:
+        """Return the row of a ratio that may be *most*; its median counts."""
+        if most is None:
+            return cls(what=what, figure=str(spread))
+        return cls(what=what, figure=str(spread), target=f"<= {most:.2f}", holds=spread.median <= most)
+
+    @classmethod
+    def speedup(
+        cls, what: str, times: Mapping[str, Sequence[float]], slower: str, faster: str, least: float | None = None
+    ) -> Row:
+        """Return the row of a ratio that must be *least* or more."""
+        spread = ratios(times, slower, faster)
+        target = "" if least is None else f">= {least:.2f}"
+        return cls(what=what, figure=str(spread), target=target, holds=None if least is None else spread.median >= least)
+
+    @classmethod
+    def amount(cls, what: str, value: float, unit: str, most: float | None = None) -> Row:
+        """Return the row of *value*, which may be *most*."""
+        target = "" if most is None else f"<= {most:g} {unit}"
+        return cls(what=what, figure=f"{value:.1f} {unit}", target=target, holds=None if most is None else value <= most)
+
+    def __str__(self) -> str:
+        verdict = {None: "", True: "PASS", False: "MISS"}[self.holds]
+        return f"{self.what:<64} {self.figure:>22} {self.target:>12} {verdict}".rstrip()
+
+
+def machine() -> str:
+    """Return one line about this machine."""
+    model = "unknown processor"
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.lower().startswith(("model name", "cpu model")):
+            model = line.partition(":")[2].strip()
+            break
+    cores = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    load = os.getloadavg()[0]
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"{model}, {cores} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}, {python}, load {load:.1f}"

@@ -1,0 +1,171 @@
+"""What it costs to audit and to repair wheels: time against ``unzip -t``, ``cp`` and auditwheel, and memory."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import inputs
+from report import Row
+from timing import HERE, BenchmarkError, Command, clean_environment, interleaved, peak, ratios
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SHOW, REPAIR, AUDITWHEEL_SHOW, AUDITWHEEL_REPAIR, OWN_MEMORY = 1.5, 2.0, 8.0, 5.0, 150
+"""The targets of the project: two ratios to ``unzip -t``, two to auditwheel, and MiB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A wheel, and how it is repaired."""
+
+    label: str
+    wheel: Path
+    options: tuple[str, ...] = ()
+    also_read: tuple[Path, ...] = ()
+    """Wheels that are read, too: what counts against ``unzip -t`` of all of them."""
+    libraries: Path | None = None
+    """Where what is to be grafted lies."""
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def nativelib(self, *words: str) -> tuple[str, ...]:
+        """Return the words of a command of nativelib."""
+        paths = ("--ldpaths", str(self.libraries)) if self.libraries else ()
+        return (*words, *paths, *self.options, str(self.wheel))
+
+
+def published_cases(*, quick: bool) -> Iterator[Case]:
+    """Yield wheels from which nothing is taken and to which nothing is added."""
+    yield Case(label="scipy", wheel=inputs.published(inputs.SCIPY))
+    if not quick:
+        yield Case(label="100 MB", wheel=inputs.mixed_wheel())
+
+
+def changed_cases() -> Iterator[Case]:
+    """Yield wheels that need libraries from elsewhere."""
+    wheel, libraries = inputs.ungrafted_scipy()
+    yield Case(label="scipy, grafting", wheel=wheel, libraries=libraries)
+    provider = inputs.published(inputs.OPENBLAS64)
+    yield Case(
+        label="numpy, provided",
+        wheel=inputs.ungrafted_numpy(),
+        options=("--provided-by", str(provider)),
+        also_read=(provider,),
+    )
+
+
+def show(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
+    """Compare auditing, and planning a repair, with ``unzip -t``."""
+    for case in published_cases(quick=quick):
+        commands = [
+            _unzip(case),
+            Command(label="show", argv=_tool(*case.nativelib("show"))),
+            Command(label="repair --dry-run", argv=_tool(*case.nativelib("repair", "--dry-run"))),
+        ]
+        times = interleaved(commands, rounds)
+        for label in ("show", "repair --dry-run"):
+            yield Row.ratio(f"{case.label}: {label} / unzip -t", ratios(times, label, "unzip"), SHOW)
+
+
+def repair(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
+    """Compare repairing with ``unzip -t`` and with copying the file."""
+    for case in (*published_cases(quick=quick), *changed_cases()):
+        copy = Command(label="cp", argv=("cp", str(case.wheel), str(scratch / "copy")))
+        times = interleaved([_unzip(case), _repair(case, scratch), copy], rounds)
+        reference = statistics.median(times["unzip"])
+        [result] = scratch.glob(f"out/{case.wheel.name.partition('-')[0]}-*.whl")
+        allowance = _deflate_seconds(case.wheel, result)
+        target = REPAIR + allowance / reference
+        label = f"{case.label}: repair / unzip -t"
+        yield Row.ratio(f"{label}, deflating takes {allowance:.2f} s", ratios(times, "repair", "unzip"), target)
+        yield Row.ratio(f"{case.label}: repair / cp", ratios(times, "repair", "cp"))
+        result.unlink()
+
+
+def auditwheel(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
+    """Compare with auditwheel on the same wheels."""
+    if importlib.util.find_spec("auditwheel") is None:
+        raise BenchmarkError("auditwheel is not installed")
+    cases = [next(published_cases(quick=True)), *([] if quick else [next(changed_cases())])]
+    for case in cases:
+        paths = {"AUDITWHEEL_LD_LIBRARY_PATH": str(case.libraries)} if case.libraries else {}
+        theirs = (sys.executable, "-m", "auditwheel")
+        target = str(scratch / "theirs")
+        commands = [
+            Command(label="show", argv=_tool(*case.nativelib("show"))),
+            Command(label="auditwheel show", argv=(*theirs, "show", str(case.wheel)), environment=paths),
+            _repair(case, scratch),
+            Command(
+                label="auditwheel repair",
+                argv=(*theirs, "repair", "-w", target, str(case.wheel)),
+                environment=paths,
+            ),
+        ]
+        times = interleaved(commands, max(1, rounds // 3))
+        yield Row.speedup(f"{case.label}: auditwheel show / show", times, "auditwheel show", "show", AUDITWHEEL_SHOW)
+        label = f"{case.label}: auditwheel repair / repair"
+        yield Row.speedup(label, times, "auditwheel repair", "repair", AUDITWHEEL_REPAIR)
+        shutil.rmtree(scratch / "out")
+
+
+def memory(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
+    """Measure peaks, also with one library that is larger than all that we may use."""
+    large = Case(label="one library of 430 MiB", wheel=inputs.large_wheel(100 if quick else 430))
+    for case in (*published_cases(quick=quick), *changed_cases(), large):
+        for command in (case.nativelib("repair", "--dry-run"), case.nativelib("repair", "-w", str(scratch / "out"))):
+            used = peak(Command(label="", argv=(*command, "--quiet")))
+            label = f"{case.label}: {' '.join(command[: 2 if '--dry-run' in command else 1])}"
+            yield Row.amount(f"{label}, peak of our process", used.own, "MiB", OWN_MEMORY)
+            if used.children > used.own:
+                yield Row.amount(f"{label}, peak of patchelf", used.children, "MiB")
+
+
+def start(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
+    """Measure what the tool costs before it does anything."""
+    small = scratch / "small-1.0-cp311-cp311-linux_x86_64.whl"
+    extension = next(
+        content
+        for name, content in inputs.members_of(inputs.published(inputs.SCIPY))
+        if name.endswith("_fpumode.cpython-311-x86_64-linux-gnu.so")
+    )
+    inputs.write_wheel(small, [("small/__init__.py", b""), ("small/_fpumode.so", extension)])
+    case = Case(label="small", wheel=small)
+    commands = [
+        Command(label="python", argv=(sys.executable, "-c", "pass")),
+        Command(label="nativelib --help", argv=_tool("--help")),
+        Command(label="show of a small wheel", argv=_tool(*case.nativelib("show"))),
+        _repair(case, scratch),
+    ]
+    times = interleaved(commands, rounds)
+    base = statistics.median(times.pop("python"))
+    for label, values in times.items():
+        name = "repair of a small wheel" if label == "repair" else label
+        yield Row.amount(f"{name}, over python -c pass", (statistics.median(values) - base) * 1000, "ms")
+
+
+def _unzip(case: Case) -> Command:
+    if shutil.which("unzip") is None:
+        raise BenchmarkError("unzip is not installed")
+    line = " && ".join(f"unzip -tqq '{wheel}'" for wheel in (case.wheel, *case.also_read))
+    return Command(label="unzip", argv=("sh", "-c", line))
+
+
+def _repair(case: Case, scratch: Path) -> Command:
+    return Command(label="repair", argv=_tool(*case.nativelib("repair", "-w", str(scratch / "out"))))
+
+
+def _tool(*words: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "nativelib", *words)
+
+
+def _deflate_seconds(before: Path, after: Path) -> float:
+    argv = [sys.executable, str(HERE / "deflate.py"), str(before), str(after)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=clean_environment())
+    return float(done.stdout)
