@@ -17,7 +17,7 @@ venv: $(STAMP)  ## make .venv: the project, editable, and everything that tests 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "nativelib needs Python 3.11 or newer; say which: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	@$(PYTHON) -c 'import venv; from ensurepip import version' 2>/dev/null || \
 		{ echo "$(PYTHON) cannot make environments. On Debian: sudo apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --retries 2 --upgrade 'pip>=25.1'

@@ -36,9 +36,7 @@ class Published:
 SCIPY = Published(
     requirement="scipy==1.17.1", sha256="43af8d1f3bea642559019edfe64e9b11192a8978efbd1539d7bc2aaa23d92de4"
 )
-NUMPY = Published(
-    requirement="numpy==2.4.6", sha256="89cd468399cfd2504718f0ba50e410dca55a170b61a02ad92bb18c8a65186e93"
-)
+NUMPY = Published(requirement="numpy==2.4.6", sha256="89cd468399cfd2504718f0ba50e410dca55a170b61a02ad92bb18c8a65186e93")
 OPENCV = Published(
     requirement="opencv-python-headless==4.12.0.88",
     sha256="236c8df54a90f4d02076e6f9c1cc763d794542e886c576a6fee46ec8ff75a7a9",
@@ -171,7 +169,9 @@ def _large_library(directory: Path, mebibytes: int) -> Path:
     with blob.open("wb") as file:
         for _ in range(mebibytes):
             file.write(noise.randbytes(1 << 19) + bytes(range(256)) * 2048)
-    source.write_text(f'.section .rodata\n.globl large\nlarge: .incbin "{blob}"\n.section .note.GNU-stack,"",@progbits\n')
+    source.write_text(
+        f'.section .rodata\n.globl large\nlarge: .incbin "{blob}"\n.section .note.GNU-stack,"",@progbits\n'
+    )
     argv = ["gcc", "-shared", "-nostdlib", "-Wl,-rpath,/somewhere/else", "-Wl,-soname,liblarge.so"]
     subprocess.run([*argv, "-o", str(library), str(source)], check=True)
     blob.unlink()

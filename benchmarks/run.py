@@ -33,7 +33,7 @@ def main() -> int:
     args = parser.parse_args()
     rounds = args.rounds or (3 if args.quick else 9)
     print(f"{machine()}\nmedian (least-greatest) of {rounds} rounds, taken in turns")
-    missed = 0
+    missed = failed = 0
     for name in args.only or BENCHMARKS:
         print(f"\n{name}", flush=True)
         with tempfile.TemporaryDirectory(prefix="nativelib-benchmark-") as scratch:
@@ -42,9 +42,11 @@ def main() -> int:
                     print(f"  {row}", flush=True)
                     missed += row.holds is False
             except BenchmarkError as problem:
+                failed += 1
                 print(f"  not measured: {problem}", flush=True)
-    print(f"\n{missed} targets missed" if missed else "\nall targets hold")
-    return 1 if missed else 0
+    verdict = f"{missed} targets missed" if missed else "all targets hold"
+    print(f"\n{verdict}{f', {failed} benchmarks not measured' if failed else ''}")
+    return 1 if missed or failed else 0
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -50,6 +51,15 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Seconds that one run took."""
+
+    wall: float
+    cpu: float
+    """Of the processor, in user and system mode, in all threads and child processes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Peak:
     """Peak memory in MiB."""
 
@@ -70,35 +80,36 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, **(extra or {})}
 
 
-def seconds(command: Command) -> float:
-    """Run *command* and return its wall time in seconds; raise :class:`BenchmarkError` with its words if it fails."""
+def cost(command: Command) -> Cost:
+    """Run *command* and return what it took; raise :class:`BenchmarkError` with its words if it fails."""
     environment = clean_environment(command.environment)
-    started = time.perf_counter()
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command.argv, env=environment, capture_output=True, check=False, cwd="/")
-    elapsed = time.perf_counter() - started
+    elapsed, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         words = (done.stderr or done.stdout).decode(errors="replace").strip()
         raise BenchmarkError(f"{' '.join(command.argv)} ended with {done.returncode}: {words[-500:]}")
-    return elapsed
+    cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return Cost(wall=elapsed, cpu=cpu)
 
 
-def interleaved(commands: Sequence[Command], rounds: int) -> dict[str, list[float]]:
-    """Return the wall times of each of *commands* by label, after one round that does not count.
+def interleaved(commands: Sequence[Command], rounds: int) -> dict[str, list[Cost]]:
+    """Return the costs of each of *commands* by label, after one round that does not count.
 
     All commands take turns; every other round goes backwards, so that none always follows the same one.
     """
-    times: dict[str, list[float]] = {command.label: [] for command in commands}
+    costs: dict[str, list[Cost]] = {command.label: [] for command in commands}
     for number in range(rounds + 1):
         for command in commands if number % 2 else reversed(commands):
-            elapsed = seconds(command)
+            found = cost(command)
             if number:
-                times[command.label].append(elapsed)
-    return times
+                costs[command.label].append(found)
+    return costs
 
 
-def ratios(times: Mapping[str, Sequence[float]], one: str, other: str) -> Spread:
-    """Return the spread of the quotients of *one* and *other*, round by round."""
-    return Spread.of([a / b for a, b in zip(times[one], times[other], strict=True)])
+def median_seconds(costs: Sequence[Cost]) -> float:
+    """Return the median of the wall times."""
+    return statistics.median(found.wall for found in costs)
 
 
 def peak(command: Command) -> Peak:

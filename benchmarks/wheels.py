@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import statistics
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import inputs
 from report import Row
-from timing import HERE, BenchmarkError, Command, clean_environment, interleaved, peak, ratios
+from timing import HERE, BenchmarkError, Command, clean_environment, interleaved, median_seconds, peak
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,23 +68,23 @@ def show(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
             Command(label="show", argv=_tool(*case.nativelib("show"))),
             Command(label="repair --dry-run", argv=_tool(*case.nativelib("repair", "--dry-run"))),
         ]
-        times = interleaved(commands, rounds)
+        costs = interleaved(commands, rounds)
         for label in ("show", "repair --dry-run"):
-            yield Row.ratio(f"{case.label}: {label} / unzip -t", ratios(times, label, "unzip"), SHOW)
+            yield Row.ratio(f"{case.label}: {label} / unzip -t", costs, label, "unzip", most=SHOW)
 
 
 def repair(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
     """Compare repairing with ``unzip -t`` and with copying the file."""
     for case in (*published_cases(quick=quick), *changed_cases()):
         copy = Command(label="cp", argv=("cp", str(case.wheel), str(scratch / "copy")))
-        times = interleaved([_unzip(case), _repair(case, scratch), copy], rounds)
-        reference = statistics.median(times["unzip"])
+        costs = interleaved([_unzip(case), _repair(case, scratch), copy], rounds)
+        reference = median_seconds(costs["unzip"])
         [result] = scratch.glob(f"out/{case.wheel.name.partition('-')[0]}-*.whl")
         allowance = _deflate_seconds(case.wheel, result)
         target = REPAIR + allowance / reference
-        label = f"{case.label}: repair / unzip -t"
-        yield Row.ratio(f"{label}, deflating takes {allowance:.2f} s", ratios(times, "repair", "unzip"), target)
-        yield Row.ratio(f"{case.label}: repair / cp", ratios(times, "repair", "cp"))
+        yield Row.ratio(f"{case.label}: repair / unzip -t", costs, "repair", "unzip", most=target)
+        yield Row.amount(f"{case.label}: deflating what is new, on all cores", allowance, "s")
+        yield Row.ratio(f"{case.label}: repair / cp", costs, "repair", "cp")
         result.unlink()
 
 
@@ -108,16 +107,19 @@ def auditwheel(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
                 environment=paths,
             ),
         ]
-        times = interleaved(commands, max(1, rounds // 3))
-        yield Row.speedup(f"{case.label}: auditwheel show / show", times, "auditwheel show", "show", AUDITWHEEL_SHOW)
+        costs = interleaved(commands, max(1, rounds // 3))
+        yield Row.ratio(
+            f"{case.label}: auditwheel show / show", costs, "auditwheel show", "show", least=AUDITWHEEL_SHOW
+        )
         label = f"{case.label}: auditwheel repair / repair"
-        yield Row.speedup(label, times, "auditwheel repair", "repair", AUDITWHEEL_REPAIR)
+        yield Row.ratio(label, costs, "auditwheel repair", "repair", least=AUDITWHEEL_REPAIR)
         shutil.rmtree(scratch / "out")
 
 
 def memory(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
     """Measure peaks, also with one library that is larger than all that we may use."""
-    large = Case(label="one library of 430 MiB", wheel=inputs.large_wheel(100 if quick else 430))
+    size = 100 if quick else 430
+    large = Case(label=f"one library of {size} MiB", wheel=inputs.large_wheel(size))
     for case in (*published_cases(quick=quick), *changed_cases(), large):
         for command in (case.nativelib("repair", "--dry-run"), case.nativelib("repair", "-w", str(scratch / "out"))):
             used = peak(Command(label="", argv=(*command, "--quiet")))
@@ -143,11 +145,11 @@ def start(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
         Command(label="show of a small wheel", argv=_tool(*case.nativelib("show"))),
         _repair(case, scratch),
     ]
-    times = interleaved(commands, rounds)
-    base = statistics.median(times.pop("python"))
-    for label, values in times.items():
+    costs = interleaved(commands, rounds)
+    base = median_seconds(costs.pop("python"))
+    for label, values in costs.items():
         name = "repair of a small wheel" if label == "repair" else label
-        yield Row.amount(f"{name}, over python -c pass", (statistics.median(values) - base) * 1000, "ms")
+        yield Row.amount(f"{name}, over python -c pass", (median_seconds(values) - base) * 1000, "ms")
 
 
 def _unzip(case: Case) -> Command:

@@ -396,11 +396,12 @@ def test_providers_that_are_none(prefix: Prefix, tmp_path: Path) -> None:
         {"foreign/__init__.py": "", "foreign/libfoo.so.1": prefix.lib / "libfoo.so.1"},
     )
     source = project(tmp_path / "p", "bar-lib", 'libraries = ["lib/libbar.so.2"]')
-    for options, code, said in (
+    cases: list[tuple[list[str | Path], str, str]] = [
         (["--provided-by", foreign], "NL107", "was not built by nativelib"),
         (["--provided-by", foo, "--provided-by", plain], "NL202", "libplain.so"),
         (["--provided-by", tmp_path / "gone.whl"], "NL101", "gone.whl"),
-    ):
+    ]
+    for options, code, said in cases:
         answer = nativelib("build", source, "--prefix", prefix.root, *options, "-w", tmp_path / "out")
         assert answer.code == 1
         ((where, text),) = answer.errors().items()

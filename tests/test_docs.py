@@ -275,9 +275,9 @@ def test_messages_are_sentences() -> None:
             if index >= len(node.args):
                 continue
             for text in filter(None, _texts(node.args[index], function)):
-                begins = text[0].isupper() or text.startswith(("{}", "--", "'", "nativelib"))
+                begins = text[0].isupper() or text.startswith(("{}", "--", "'", "nativelib", "patchelf"))
                 # A remedy may end with a command.
-                ends = text.endswith((".", "{}")) or (what == "remedy" and ": " in text)
+                ends = text.endswith((".", "?", "{}")) or (what == "remedy" and ": " in text)
                 if not (begins and ends):
                     wrong.append(f"{place}: {what} {text!r}")
     assert not wrong, "\n".join(wrong)

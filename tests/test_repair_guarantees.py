@@ -1,4 +1,4 @@
-"""What `repair` promises: the input stays, the output appears whole or not at all, and the same input gives the same bytes."""
+"""What `repair` promises: the input stays, the output appears whole or not at all, same input means same bytes."""
 
 from __future__ import annotations
 

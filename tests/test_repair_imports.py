@@ -107,18 +107,23 @@ os.wait(); out = [low.value(), 142, int(os.read(reader, 10))]""",
         "twice": """
 import sys, low, high
 old = [low.value(), high.value()]
-for name in [n for n in sys.modules if n.partition(".")[0] in ("low", "high", "toy_lib", "upper_lib")]: del sys.modules[name]
+ours = "low", "high", "toy_lib", "upper_lib"
+for name in [n for n in sys.modules if n.partition(".")[0] in ours]: del sys.modules[name]
 import top, low, high
 out = [low.value(), top.value(), high.value()]; assert old == [out[0], out[2]]""",
         "subinterpreter": """
-import os, _xxsubinterpreters as subs
+import os
+try:
+    import _interpreters as subs
+    new = subs.create("legacy")
+except ImportError:
+    import _xxsubinterpreters as subs
+    new = subs.create(isolated=False)
 reader, writer = os.pipe()
 inner = "import os, low, high, top; os.write(%d, f'{low.value()} {top.value()} {high.value()}'.encode())" % writer
-subs.run_string(subs.create(isolated=False), inner)
+subs.run_string(new, inner); os.close(writer)
 out = [int(word) for word in os.read(reader, 100).split()]""",
     }[name]
-    if name == "subinterpreter" and run_python(three, "import _xxsubinterpreters", check=False).returncode:
-        pytest.skip("this Python has no such module")
     assert world.see(three, code, three.site / TOY) == [42, 142, 184]
 
 
@@ -368,7 +373,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         "for name in ('../strange.libs/libinner-0a1b2c3d.so.1', 'lib/libstrange.so.4'):\n"
         "    ctypes.CDLL(os.path.join(here, name))\n"
     )
-    files = {
+    files: dict[str, bytes | str | Path] = {
         "strange/__init__.py": init,
         "strange/lib/libstrange.so.4": strange,
         "strange.libs/libinner-0a1b2c3d.so.1": inner,
@@ -432,7 +437,10 @@ def test_layouts_of_foreign_providers(toy: Toy, world: World, tmp_path: Path, la
     place, texts = LAYOUTS[layout]
     load = "import ctypes, os; ctypes.CDLL(os.path.join(os.path.dirname(__file__), 'lib', 'libbare.so.4'))"
     bare = shared_library(tmp_path, "libbare.so.4", "int bare(void) { return 9; }", soname="libbare.so.4")
-    files = {place: bare, **{name: text.replace("LOAD", load) for name, text in texts.items()}}
+    files: dict[str, bytes | str | Path] = {
+        place: bare,
+        **{name: text.replace("LOAD", load) for name, text in texts.items()},
+    }
     wheel = make_wheel(tmp_path / "wheels", f"odd_name-1-py3-none-manylinux_2_17_{os.uname().machine}.whl", files)
     built = extension(tmp_path / "ext", "_ext", simple_module("_ext", "bare()", "int bare(void);"), needed=[bare])
     imported = ["--import-provider", "odd-name"] if "LOAD" in str(texts) else []

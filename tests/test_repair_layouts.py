@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import venv
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,6 +33,7 @@ from tests.support.wheels import members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 TOY = "toy_lib/lib/libtoy-toy_lib.so.1"
 HOOK_IMPORT = "from . import _distributor_init"
@@ -180,7 +180,7 @@ def test_library_that_the_package_opens_itself(toy: Toy, world: World, tmp_path:
     source = "int toy_value(void); int plugin(void) { return toy_value() * 2; }"
     plugin = shared_library(tmp_path, "plugin.so", source, needed=[toy.host / "libtoy.so.1"])
     init = "import ctypes, os\nvalue = ctypes.CDLL(os.path.join(os.path.dirname(__file__), 'data/plugin.so')).plugin\n"
-    files = {"opener/__init__.py": init, "opener/data/plugin.so": plugin}
+    files: dict[str, Any] = {"opener/__init__.py": init, "opener/data/plugin.so": plugin}
     wheel = consumer(tmp_path, "opener", files, tag=f"py3-none-{PLATFORM}")
     environment = installed(tmp_path / "venv", toy.repaired(wheel, arguments=["--no-run-path"]), links=[toy.wheels])
     assert world.see(environment, "import opener; out = opener.value()", environment.site / TOY) == 84
@@ -201,7 +201,8 @@ INITS: Mapping[str, bytes] = {
     "crlf": b'"""What\r\nit is."""\r\nfrom ._ext import value\r\n',
     "no_newline_at_the_end": b'"""What it is."""',
     "standard_library_first": b"import sys, os\nfrom . import _names\nfrom ._ext import value\n",
-    "hook_in_try": b"try:\n    from . import _distributor_init\nexcept ImportError:\n    pass\nfrom ._ext import value\n",
+    "hook_in_try": b"try:\n    from . import _distributor_init\nexcept ImportError:\n    pass\n"
+    b"from ._ext import value\n",
     "all_before": b"__all__ = ['value']\n__version__ = '1'\nfrom ._ext import value\n",
     "lazy": b"def __getattr__(name):\n    from importlib import import_module\n"
     b"    return getattr(import_module('._ext', __name__), name)\n",
@@ -422,7 +423,8 @@ def test_top_level_extension_without_run_path_is_refused(toy: Toy, tmp_path: Pat
     assert answer.code == 1
     [error] = [finding for finding in answer.findings if finding["severity"] == "error"]
     assert (error["code"], error["where"]) == ("NL502", f"alone{EXT_SUFFIX}")
-    assert "--no-run-path" in error["message"]
+    assert "no run path" in error["message"]
+    assert error["remedy"]
     assert not list(tmp_path.glob("repaired/*"))
 
 

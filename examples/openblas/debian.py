@@ -142,8 +142,10 @@ def _extract(file: Path, tree: Path) -> None:
         subprocess.Popen(["dpkg-deb", "--fsys-tarfile", file], stdout=subprocess.PIPE) as process,
         tarfile.open(fileobj=process.stdout, mode="r|") as archive,
     ):
+        # Python before 3.11.4 has no filters.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
         for member in archive:
             if WANTED.fullmatch(member.name) and not (member.isdir() and "/doc/" not in member.name):
-                archive.extract(member, tree, filter="data")
+                archive.extract(member, tree)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, process.args)

@@ -80,17 +80,23 @@ def _check_tools(*, for_make: bool) -> None:
     missing = {
         "a C compiler (gcc)": ("gcc libc6-dev", shutil.which("gcc") is not None),
         "Python's headers": (f"{version}-dev", (Path(sysconfig.get_path("include")) / "Python.h").is_file()),
-        "pip and venv": (f"{version}-venv", all(importlib.util.find_spec(name) for name in modules)),
+        "pip and venv": (f"{version}-venv", all(map(_has_module, modules))),
     }
     lost = {what: package for what, (package, there) in missing.items() if not there}
     if lost:
         raise DemoError(
-            f"{', '.join(lost)} missing for {sys.executable}. Install with:\n"
+            f"missing: {', '.join(lost)}. On Debian and Ubuntu:\n"
             f"  sudo apt-get install {' '.join(lost.values())}\n"
-            "or with what your system has instead; another Python is named by make PYTHON=..."
+            f"This is for {sys.executable}; `make demo PYTHON=...` takes another one."
         )
     if not for_make and importlib.util.find_spec("nativelib") is None:
         raise DemoError(f"nativelib is not installed for {sys.executable}; `make demo` arranges that")
+
+
+def _has_module(name: str) -> bool:
+    spec = importlib.util.find_spec(name)
+    # An empty directory of that name, which a package manager may leave, has a spec without origin.
+    return spec is not None and spec.origin is not None
 
 
 def _own(work: Path) -> None:

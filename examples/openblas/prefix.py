@@ -47,7 +47,8 @@ def from_prefix(runner: Runner, prefix: Path, tree: Path, licenses: Sequence[Pat
         _licence(tree, f"libopenblas0-{flavour}", licenses or _licences(prefix, f"*openblas*{flavour}*", "*openblas*"))
     runtimes.setdefault("libgomp.so.1", _gcc_library(runner, "libgomp.so.1"))
     for name, path in runtimes.items():
-        _copy(path, tree / "lib/local" / name)
+        # Not beside OpenBLAS: `nativelib build` looks in the lib directory of a prefix, as the loader would.
+        _copy(path, tree / "lib" / name)
     for package in ("libgomp1", "libgfortran5"):
         found = _licences(Path("/usr"), package, "gcc-*-base", "libgomp", "libgfortran", "gcc*")
         _licence(tree, package, found or licenses)
@@ -62,7 +63,7 @@ def _candidates(prefix: Path, name: str, top: str = "lib*") -> list[Path]:
 
 def _runtimes(runner: Runner, library: Path, prefix: Path) -> dict[str, Path]:
     """Return soname and file of GCC's run-time libraries that `library` loads, from its prefix if they are there."""
-    places = [str(library.parent), str(prefix / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
+    places = [str(library.parent), str(library.parent.parent), str(prefix / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
     search = {"LD_LIBRARY_PATH": os.pathsep.join(place for place in dict.fromkeys(places) if place)}
     done = runner.run(["ldd", str(library)], show=f"ldd {library.name}", extra=search)
     lines = [line.split() for line in done.stdout.splitlines()]

@@ -67,9 +67,9 @@ class Scenario:
         return max(len(process["mapped"][family]) for process in self.processes)
 
     def files(self) -> list[str]:
-        """Return the files of the families shown that a process has mapped, in either order of imports."""
-        found = [path for process in self.processes for family in SHOWN for path in process["mapped"][family]]
-        return list(dict.fromkeys(found))
+        """Return the files of the families shown that one process has mapped: the process that has the most."""
+        found = [[path for family in SHOWN for path in process["mapped"][family]] for process in self.processes]
+        return max(found, key=len)
 
 
 def human(size: float) -> str:

@@ -43,7 +43,7 @@ class Tree:
         """
         openblas = self.openblas(self.flavours[maintainer % len(self.flavours)])
         other = (self.other_openmp,) if maintainer and self.other_openmp else ()
-        return (openblas, *other, _one(self.prefix.glob("lib/*/libgomp.so.1"), "libgomp").parent)
+        return (openblas, *other, _one(self.prefix.glob("lib/**/libgomp.so.1"), "libgomp").parent)
 
     @property
     def builds(self) -> dict[str, int]:

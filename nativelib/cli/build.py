@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nativelib.cli.common import Formatter, add_output_options, add_provider_options, directory, level
 from nativelib.cli.text import describe, save_text
 from nativelib.errors import NativelibError
+from nativelib.findings import Severity
 from nativelib.pipeline.build import BuildRequest, build_library_wheel
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.serial import plan_to_json
+from nativelib.write.stage import write_failed
 
 if TYPE_CHECKING:
     import argparse
@@ -114,15 +116,25 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         with terminal.progress() as report:
             result = build_library_wheel(request, report=report)
     except NativelibError as problem:
-        terminal.findings(problem.findings)
-        terminal.document(failure_json(problem))
-        return problem.exit_code
+        return _failed(problem, terminal)
+    except OSError as problem:  # no directory for temporary files, for example
+        return _failed(write_failed(str(problem.filename or args.directory), problem), terminal)
+    findings = list(result.findings)
     if args.plan_out is not None:
-        save_text(args.plan_out, json.dumps(plan_to_json(result.plan), indent=2) + "\n")
-    terminal.findings(result.findings)
+        try:
+            save_text(args.plan_out, json.dumps(plan_to_json(result.plan), indent=2) + "\n")
+        except NativelibError as problem:  # the wheel is written, and that must be said
+            findings += problem.findings
+    terminal.findings(findings)
     _print(result, terminal, plan_wanted=args.dry_run)
-    terminal.document(to_json(result, plan_wanted=args.dry_run))
-    return 0
+    terminal.document(to_json(replace(result, findings=tuple(findings)), plan_wanted=args.dry_run))
+    return 1 if any(finding.severity is Severity.ERROR for finding in findings) else 0
+
+
+def _failed(problem: NativelibError, terminal: Terminal) -> int:
+    terminal.findings(problem.findings)
+    terminal.document(failure_json(problem))
+    return problem.exit_code
 
 
 def _print(result: BuildResult, terminal: Terminal, *, plan_wanted: bool) -> None:

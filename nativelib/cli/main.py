@@ -30,7 +30,7 @@ _DESCRIPTION = "Native libraries shared between Python wheels: build library whe
 _EPILOG = """\
 exit codes:
   0  done
-  1  it cannot be done, or does not comply: the findings say why, and nothing was written
+  1  it cannot be done, or does not comply: the findings say why
   2  wrong usage
 
 'nativelib COMMAND --help' describes a command with examples.

@@ -19,7 +19,7 @@ from nativelib.cli.common import (
     level,
 )
 from nativelib.cli.text import describe, save_text
-from nativelib.errors import PlanError
+from nativelib.errors import NativelibError, PlanError
 from nativelib.findings import Code
 from nativelib.pipeline.repair import RepairRequest, repair_wheels
 from nativelib.plan.options import RepairOptions
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nativelib.cli.terminal import Terminal
+    from nativelib.findings import Finding
     from nativelib.pipeline.repair import RepairResult
 
 _DESCRIPTION = """\
@@ -226,13 +227,24 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Carry out the command and return its exit code."""
     with terminal.progress() as report:
         results = repair_wheels(request_of(args, terminal), report=report)
+    problems: tuple[Finding, ...] = ()
     if args.plan_out is not None:
-        _save_plans(args.plan_out, results)
+        try:
+            _save_plans(args.plan_out, results)
+        except NativelibError as problem:  # the wheels are written, and that must be said
+            problems = problem.findings
+            terminal.findings(problems)
     for result in results:
         terminal.findings(result.findings)
         _print(result, terminal, plan_wanted=args.dry_run)
-    terminal.document({"schema": 1, "wheels": [to_json(result, plan_wanted=args.dry_run) for result in results]})
-    return 1 if any(result.failed for result in results) else 0
+    document: dict[str, Any] = {
+        "schema": 1,
+        "wheels": [to_json(result, plan_wanted=args.dry_run) for result in results],
+    }
+    if problems:
+        document["findings"] = [finding.to_json() for finding in problems]
+    terminal.document(document)
+    return 1 if problems or any(result.failed for result in results) else 0
 
 
 def _save_plans(path: Path, results: Sequence[RepairResult]) -> None:

@@ -38,6 +38,7 @@ _LEGACY_TAG = re.compile(r"(manylinux1|manylinux2010|manylinux2014)_(\w+)")
 _ANDROID = re.compile(r"android_(\d+)_(\w+)")
 _LINUX = re.compile(r"linux_(\w+)")
 _EXTENSION_SUFFIX = re.compile(r"\.cpython-3(\d+)[a-z]*-\w+-linux-(gnu|musl)\w*\.so$")
+_EXTENSION = re.compile(r"\.(cpython-\d[\w-]*|pypy\d[\w-]*|abi3)\.so$")
 
 _POLICY_ARCHITECTURES = {"armv6l": "armv7l", "armv8l": "armv7l"}
 
@@ -102,6 +103,11 @@ def aliases(tag: str) -> tuple[str, ...]:
     legacy = _LEGACY_NAMES.get(value.version)
     spellings = {value.text} | ({f"{legacy}_{value.architecture}"} if legacy else set())
     return tuple(sorted(spellings - {tag}))
+
+
+def is_extension(filename: str) -> bool:
+    """Return whether CPython or PyPy would import *filename* as an extension module; a bare ``.so`` proves nothing."""
+    return _EXTENSION.search(filename) is not None
 
 
 def libc_of_extension(filename: str) -> Libc | None:

@@ -135,7 +135,7 @@ def _gather(request: BuildRequest, project: Project, spec: Spec, root: Path) -> 
     prefix = replace(prefix, licenses=(*own, *prefix.licenses))
     providers = _providers(request, spec)
     files = {library.source: library.elf for library in prefix.libraries}
-    architecture = architecture_of_files(files)
+    architecture = architecture_of_files({**files, **{p.source: p.elf for p in prefix.programs if p.elf is not None}})
     libc = libc_of(files, (), providers) or Libc.GLIBC
     programs = {p.source: p.elf for p in prefix.programs if p.elf is not None and p.elf.dynamic}
     ground = Ground(

@@ -61,11 +61,12 @@ def finish(
     environ: Mapping[str, str],
     *,
     taken: Collection[Path] = (),
+    inputs: Collection[Path] = (),
 ) -> Receipt:
     """Carry out *plan* and return the receipt.
 
-    *outside* holds the facts of grafted files by path; *taken* are outputs of this call that must not be overwritten.
-    The result appears whole in *directory* or not at all. Raises WriteError.
+    *outside* holds the facts of grafted files by path; *taken* are outputs of this call and *inputs* its other wheels:
+    neither is overwritten. The result appears whole in *directory* or not at all. Raises WriteError.
     """
     from nativelib.read.verify import read_back  # the wheel package, which an audit does without
 
@@ -73,6 +74,9 @@ def finish(
     if final in taken:
         text = "Another wheel of this call was written under the same name."
         raise WriteError.of(Code.WRITE_FAILED, str(final), text, "Repair them into different directories.")
+    if final.exists() and any(other.exists() and final.samefile(other) for other in inputs):
+        text = "The result would overwrite another wheel of this call, and an input is never changed."
+        raise WriteError.of(Code.WRITE_FAILED, str(final), text, "Choose another directory with -w.")
     date_time = epoch_date_time(environ)
     generated = render_all(plan)
     with staged_file(directory, plan.output) as staged:

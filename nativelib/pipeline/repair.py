@@ -13,7 +13,7 @@ from nativelib.facts.outside import Outside
 from nativelib.findings import Code, Severity
 from nativelib.pipeline.answers import answer_all, gather_evidence
 from nativelib.pipeline.finish import drop_unchanged, finish
-from nativelib.plan.answers import unused_findings
+from nativelib.plan.answers import broken_findings, unused_findings
 from nativelib.plan.inputs import RepairInput
 from nativelib.plan.needs import Ground, excluded, index_inside
 from nativelib.plan.options import RepairOptions
@@ -27,6 +27,7 @@ from nativelib.read.elf import read_elf_file
 from nativelib.read.provider import read_provider
 from nativelib.read.search import SearchPath, search_path
 from nativelib.read.wheel import read_wheel
+from nativelib.write.stage import write_failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -105,6 +106,8 @@ def repair_wheels(
             reads[path] = read_needs(path, providers, request)
         except NativelibError as problem:
             reads[path] = problem
+        except OSError as problem:  # no directory for temporary files, for example
+            reads[path] = write_failed(str(problem.filename or path), problem)
     unused = _unused(request, providers, [r for r in reads.values() if isinstance(r, WheelNeeds)])
     results: list[RepairResult] = []
     written: set[Path] = set()
@@ -162,6 +165,9 @@ def plan_one(read: WheelNeeds, options: RepairOptions) -> Plan:
     """Return the plan for one wheel that was read; a wheel without ELF files is passed through."""
     wheel = read.wheel
     if not wheel.elf:
+        broken = broken_findings(wheel, ())
+        if any(finding.severity is Severity.ERROR for finding in broken):
+            raise PlanError(broken)
         return Plan(
             source=wheel.path,
             source_sha256=wheel.sha256,
@@ -194,7 +200,7 @@ def _evidence(read: WheelNeeds) -> Evidence:
 def _repair_one(
     path: Path, read: WheelNeeds, request: RepairRequest, unused: Sequence[Finding], written: set[Path]
 ) -> RepairResult:
-    errors = [finding for finding in unused if finding.severity is Severity.ERROR]
+    errors = [finding for finding in unused if request.options.strict or finding.severity is Severity.ERROR]
     try:
         if errors:
             raise PlanError(errors)
@@ -203,9 +209,12 @@ def _repair_one(
         if request.dry_run:
             return RepairResult(input=path, plan=plan, findings=plan.findings)
         outside = {**read.outside.files}
-        receipt = finish(plan, read.wheel, outside, request.wheel_dir, request.environ, taken=written)
+        others = [other for other in request.wheels if other != path]
+        receipt = finish(plan, read.wheel, outside, request.wheel_dir, request.environ, taken=written, inputs=others)
     except NativelibError as problem:
         return RepairResult(input=path, findings=problem.findings)
+    except OSError as problem:
+        return RepairResult(input=path, findings=write_failed(str(problem.filename or path), problem).findings)
     return RepairResult(input=path, output=Path(receipt.output), plan=plan, receipt=receipt, findings=plan.findings)
 
 

@@ -5,8 +5,11 @@ Pure.
 
 from __future__ import annotations
 
+import posixpath
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nativelib.facts.tags import is_extension
 from nativelib.findings import Code, Finding, Severity, error, warning
 from nativelib.plan.needs import Answer
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
     from nativelib.facts.outside import Outside
     from nativelib.facts.provider import Provider
+    from nativelib.facts.wheel import WheelFacts
     from nativelib.plan.needs import Need
     from nativelib.plan.options import RepairOptions
 
@@ -49,6 +53,17 @@ def missing_findings(needs: Sequence[Need], outside: Outside, severity: Severity
             )
         )
     return list(dict.fromkeys(out))
+
+
+def broken_findings(wheel: WheelFacts, needs: Sequence[Need]) -> list[Finding]:
+    """Return the findings of *wheel*; a broken ELF file is an error if a file needs it or Python would import it."""
+    wanted = {posixpath.basename(need.soname) for need in needs}
+    out: list[Finding] = []
+    for finding in wheel.findings:
+        name = posixpath.basename(finding.where)
+        loaded = finding.code is Code.BAD_ELF and (name in wanted or is_extension(name))
+        out.append(replace(finding, severity=Severity.ERROR) if loaded else finding)
+    return out
 
 
 def unused_providers(needs: Sequence[Need], providers: Sequence[Provider]) -> list[Finding]:
@@ -102,7 +117,7 @@ def unused_findings(
     for glob in excludes:
         if glob in matched:
             continue
-        stem = glob.partition(".so")[0].strip("*")
+        stem = posixpath.basename(glob).partition(".so")[0].strip("*")
         near = [soname for soname in grafted if stem and soname.startswith(stem)]
         text = f"--exclude {glob} matches no library that the wheel needs"
         if near:

@@ -199,8 +199,9 @@ def _without_package(given: RepairInput, moves: Sequence[Move], options: RepairO
     out: list[Finding] = []
     for member, facts in sorted(given.wheel.elf.items()):
         libraries = [need.library for need in reachable(member, groups) if need.library is not None]
-        alone = facts.python_extension and hooked_package(member, texts) is None and member not in behind
-        if not libraries or not alone or place_of(member).scheme is not Scheme.SITE:
+        if not libraries or member in behind or place_of(member).scheme is not Scheme.SITE:
+            continue
+        if not facts.python_extension or hooked_package(member, texts) is not None:
             continue
         text = "No regular package holds this extension, so nothing can be imported before it"
         if options.run_path and all(library.scheme is Scheme.SITE for library in libraries):

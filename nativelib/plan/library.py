@@ -84,7 +84,7 @@ def plan_library(given: LibraryInput, options: RepairOptions) -> Plan:
 
 
 def _sonames_from(provider: str, given: LibraryInput) -> tuple[str, ...]:
-    """Return the sonames that come from the distribution *provider*, which may have been named once for each of them."""
+    """Return the sonames that come from the distribution *provider*, which may have been named once for each."""
     needs = (need for need in given.needs if need.provider is not None and need.provider.name == provider)
     return tuple(sorted({need.library.soname for need in needs if need.library is not None}))
 

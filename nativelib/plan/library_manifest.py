@@ -59,7 +59,7 @@ def _manifest_library(given: LibraryInput, layout: Layout, library: PlannedLibra
 
 
 def alias_findings(given: LibraryInput) -> list[Finding]:
-    """Return an error for each alias of which nothing says whose it is: of several libraries, the one with its stem has it."""
+    """Return an error for each alias that no library gets: of several libraries, the one with the same stem has it."""
     stems = [_stem(library.soname) for library in given.prefix.libraries]
     remedy = f"The libraries are {', '.join(library.soname for library in given.prefix.libraries)}."
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nativelib.errors import PlanError
@@ -11,7 +11,7 @@ from nativelib.facts.elf import ElfEdit
 from nativelib.facts.wheel import Scheme, place_of
 from nativelib.findings import Code, Finding, Severity, error, note, warning
 from nativelib.plan import dist_info, hooks
-from nativelib.plan.answers import answer_findings
+from nativelib.plan.answers import answer_findings, broken_findings
 from nativelib.plan.graft import hashed_name, run_path
 from nativelib.plan.moves import plan_moves
 from nativelib.plan.needs import Answer, by_requester
@@ -49,14 +49,14 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     Raises PlanError with every reason at once if it cannot be done correctly.
     """
     wheel = given.wheel
-    findings: list[Finding] = [*wheel.findings, *answer_findings(given.needs, given.outside, options)]
+    findings = [*broken_findings(wheel, given.needs), *answer_findings(given.needs, given.outside, options)]
     _raise_errors(findings, options)
     grafts = graft_names(given, options)
     moves = plan_moves(wheel, given.needs, options)
     edits, edit_findings = member_edits(given, options, grafts, moves)
     graft_actions = [_graft_action(given, options, grafts, name) for name in grafts.values()]
     proofs = prove_all(given.wheel.elf, given.outside.files, given.needs, given.evidence, options)
-    findings += [*edit_findings, *proofs.findings]
+    findings += [*edit_findings, *_uneditable(graft_actions, given.outside.files), *proofs.findings]
     hook_actions, hook_findings = hooks.plan_hooks(given, proofs.used, moves, options)
     findings += hook_findings
     _raise_errors(findings, options)
@@ -224,8 +224,9 @@ def _graft_action(
 ) -> Graft:
     facts = given.outside.files[name.path]
     needs = by_requester(given.needs).get(name.path, ())
-    edit, _ = _edit(name.member, facts, needs, grafts, options)
-    own = tuple(entry for entry in (edit.run_path or ()) if entry not in facts.run_path)
+    # The run path that it has is about the place where it was.
+    edit, _ = _edit(name.member, replace(facts, rpath=(), runpath=()), needs, grafts, options)
+    own = edit.run_path or ()
     edit = ElfEdit(
         soname=name.soname,
         replace_needed=edit.replace_needed,
@@ -233,6 +234,12 @@ def _graft_action(
         run_path=own if own != facts.run_path else None,
     )
     return Graft(member=name.member, source=name.path, sha256=facts.sha256, edit=edit, strip=options.strip, mode=0o755)
+
+
+def _uneditable(grafts: Sequence[Graft], files: Mapping[str, ElfFacts]) -> list[Finding]:
+    text = "This file has no section headers, and patchelf cannot edit such a file."
+    remedy = "Use a copy that was not cut off or stripped of them."
+    return [error(Code.BAD_ELF, graft.source, text, remedy) for graft in grafts if not files[graft.source].sections]
 
 
 def _original(given: RepairInput, name: GraftName) -> str:

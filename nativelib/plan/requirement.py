@@ -62,8 +62,21 @@ def specifier(provider: Provider, used: Mapping[str, Collection[Symbol]], *, pin
     """Return the version specifier for a consumer that takes the symbols *used* (by the provider's soname).
 
     *pin* is one of :data:`PINS` or a specifier; a specifier that the user wrote behind the provider's name wins over
-    all.
+    all. Raises PlanError for a pin that is neither, and for a specifier that excludes the provider itself: the proof
+    holds for no version that it accepts.
     """
+    found = _specifier(provider, used, pin)
+    if not found.contains(public(provider.version), prereleases=True):
+        raise PlanError.of(
+            Code.REQUIREMENT_CLASH,
+            provider.origin,
+            f"{provider.label} is what the wheel was checked with, and {found} excludes it.",
+            "Give the release that is wanted, or another --pin.",
+        )
+    return found
+
+
+def _specifier(provider: Provider, used: Mapping[str, Collection[Symbol]], pin: str) -> SpecifierSet:
     if provider.pin is not None and str(provider.pin):
         return provider.pin
     version = public(provider.version)
@@ -108,9 +121,14 @@ def minimum(specifiers: SpecifierSet) -> tuple[int, ...]:
 
 
 def requirement(name: str, specifiers: SpecifierSet, marker: str = MARKER) -> str:
-    """Return the ``Requires-Dist`` value (PEP 508)."""
+    """Return the ``Requires-Dist`` value (PEP 508). Raises PlanError if *marker* is none."""
     text = f"{canonicalize_name(name)}{specifiers}"
-    return str(Requirement(f"{text}; {marker}" if marker else text))
+    try:
+        return str(Requirement(f"{text}; {marker}" if marker else text))
+    except InvalidRequirement as cause:
+        text = f"{marker!r} is not an environment marker."
+        remedy = f"Write one such as {MARKER!r}, or an empty one for none."
+        raise PlanError.of(Code.REQUIREMENT_CLASH, "--marker", text, remedy) from cause
 
 
 def merge(

@@ -72,7 +72,10 @@ def choose(
     """Return the platform tags for *verdict*, keeping those of *present* that are deserved, and errors."""
     wanted: Policy | None = verdict.policy
     if options.plat.startswith("linux_"):
-        return (options.plat,), []
+        if PlatformTag.parse(options.plat).policy_architecture == architecture:
+            return (options.plat,), []
+        text = f"The wheel is for {architecture}, and {options.plat} is not."
+        return tuple(present), [error(Code.WRONG_ARCHITECTURE, "--plat", text)]
     if options.plat != "auto":
         wanted = lookup(options.plat)
         if wanted is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from nativelib.facts.manifest import MANIFEST, parse_manifest
 from nativelib.facts.metadata import parse_wheel_text
 from nativelib.facts.provider import ProvidedLibrary, Provider, ProviderKind
 from nativelib.facts.wheel import Place, Scheme, place_of
-from nativelib.findings import Code
+from nativelib.findings import Code, Severity
 from nativelib.read.command import python_paths
 from nativelib.read.elf import is_elf, read_elf_file
 from nativelib.read.wheel import read_wheel
@@ -64,6 +65,9 @@ def _from_wheel(path: Path, origin: str, only: str | None, imported: Collection[
     # Published providers exist whose RECORD is wrong (scipy-openblas64 0.3.31.188.0), and installers take them: what
     # counts here is what will be installed, and CRCs are checked all the same.
     facts = read_wheel(path, check_record=False)
+    broken = [f for f in facts.findings if f.code is Code.BAD_ELF and ".so" in posixpath.basename(f.where)]
+    if broken:
+        raise ReadError(replace(f, severity=Severity.ERROR, where=f"{path}: {f.where}") for f in broken)
     files = {place_of(name): elf for name, elf in facts.elf.items()}
     raw = facts.texts.get(f"{facts.dist_info}/{MANIFEST}")
     if raw is None and facts.member(f"{facts.dist_info}/{MANIFEST}") is not None:

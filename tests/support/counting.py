@@ -106,9 +106,13 @@ def plain_extension(
     module: str = "_counter",
     cc: str = "gcc",
     rpath: str | None = None,
+    more: str = "",
 ) -> Path:
-    """Compile what looks like an extension for any processor and C library: it asks nothing of Python."""
+    """Compile what looks like an extension for any processor and C library: it asks nothing of Python.
+
+    *more* is further source text.
+    """
     declarations = "\n".join(f"int {name}(void);" for name in functions)
     total = " + ".join(f"{name}()" for name in functions) or "0"
-    source = f"{declarations}\nint value(void) {{ return {total}; }}\nvoid *PyInit_{module}(void) {{ return 0; }}\n"
+    source = f"{declarations}\nint value(void) {{ return {total}; }}\nvoid *PyInit_{module}(void) {{ return 0; }}\n{more}\n"
     return shared_library(directory, f"{module}.abi3.so", source, needed=libraries, cc=cc, rpath=rpath)
