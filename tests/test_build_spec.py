@@ -295,6 +295,32 @@ def test_an_alias_that_belongs_to_no_library(prefix: Prefix, tmp_path: Path) -> 
     assert "libqux.so.1" in answer.errors()["tool.nativelib.alias"]
 
 
+def test_a_kept_name_that_is_the_link_name(prefix: Prefix, tmp_path: Path) -> None:
+    wheel = wheel_of(prefix, tmp_path, 'libraries = ["lib/libplain.so"]\nsoname = "keep"')
+    lib = unpacked(wheel, tmp_path / "site") / "foo_lib" / "lib"
+    assert dynamic(lib / "libplain.so").soname == "libplain.so"
+    assert dynamic(lib / "nativelib_anchor.so").needed == ["libplain.so"]
+    assert (
+        run_python(installed(tmp_path / "venv", wheel), "import foo_lib; print(foo_lib.get_library())").stdout
+        == "plain\n"
+    )
+
+
+def test_a_soname_that_no_linker_line_can_carry(tmp_path: Path) -> None:
+    shared_library(tmp_path / "tree", "x.so.1", "int f(void) { return 1; }", soname="lib x;y.so.1")
+    source = project(tmp_path / "p", "foo-lib", 'libraries = ["*.so.1"]')
+    answer = nativelib("build", source, "--prefix", tmp_path / "tree", "-w", tmp_path / "out")
+    assert answer.code == 1
+    assert "is not a plain file name" in next(iter(answer.errors().values()))
+
+
+def test_any_description_will_do(prefix: Prefix, tmp_path: Path) -> None:
+    text = "C# for $5, 100% ${free} \\"
+    wheel = wheel_of(prefix, tmp_path, FOO_LIBRARY, extra=f"description = {json.dumps(text)}")
+    assert message_from_bytes(dist_info(wheel, "METADATA"))["Summary"] == text
+    assert b"Description: foo-lib, from a library wheel\n" in members(wheel)["foo_lib/lib/pkgconfig/foo-lib.pc"]
+
+
 # Programs.
 
 
@@ -323,6 +349,40 @@ def test_programs_run_together_and_apart(prefix: Prefix, tmp_path: Path) -> None
     env = {"PYTHONPATH": os.pathsep.join(map(str, sites))}
     apart = run_python(sys.executable, code, env=env, flags=("-B",), check=False)
     assert (apart.stdout, apart.returncode) == ("43 [z]\n", 1)
+
+
+def test_programs_whose_names_differ_in_a_sign_only(tmp_path: Path) -> None:
+    tree = make_prefix(tmp_path / "tree")
+    for name in ("do-it", "do_it", "do.it", "g++"):
+        (tree.root / "bin" / name).write_text(f"#!/bin/sh\necho {name}\n")
+    wheel = wheel_of(tree, tmp_path, FOO_LIBRARY + 'programs = ["bin/do*it", "bin/g++"]')
+    venv = installed(tmp_path / "venv", wheel)
+    for name in ("do-it", "do_it", "do.it", "g++"):
+        argv = [venv.bin / name]
+        assert (
+            subprocess.run(argv, capture_output=True, text=True, env=clean_environment(), check=True).stdout
+            == f"{name}\n"
+        )
+
+
+def test_programs_that_installers_would_refuse(tmp_path: Path) -> None:
+    tree = make_prefix(tmp_path / "tree")
+    for name in ("a=b", "[", "with space", "-x"):
+        (tree.root / "bin" / name).write_text("#!/bin/sh\n")
+    source = project(tmp_path / "p", "foo-lib", FOO_LIBRARY + 'programs = ["bin/*"]')
+    answer = nativelib("build", source, "--prefix", tree.root, "-w", tmp_path / "out")
+    assert answer.code == 1
+    messages = [finding["message"] for finding in answer.findings if finding["severity"] == "error"]
+    assert len(messages) == 4
+    assert all("console script" in message for message in messages)
+
+
+def test_what_only_a_program_needs_is_private(prefix: Prefix, tmp_path: Path) -> None:
+    wheel = wheel_of(prefix, tmp_path, 'libraries = ["lib/libplain.so"]\nprograms = ["bin/bar-tool"]', name="tool-lib")
+    assert sorted(item["original_soname"] for item in manifest(wheel)["private"]) == ["libbar.so.2", "libfoo.so.1"]
+    venv = installed(tmp_path / "venv", wheel)
+    done = subprocess.run([venv.bin / "bar-tool"], capture_output=True, text=True, env={}, check=True)
+    assert done.stdout == "43\n"
 
 
 # Other library wheels.
@@ -576,6 +636,7 @@ def test_history_from_a_manifest_and_refused_from_others(
         (tmp_path / "gone.json", "cannot be read"),
         (tmp_path / "list.json", "manifest"),
         (tmp_path / "gone.whl", "gone.whl"),
+        (releases["2.0"], "It is release 2.0, and 1.0, which is being built, is earlier"),
     ):
         answer = nativelib("build", source, "--prefix", prefix.root, "--since", since, "-w", tmp_path / "out")
         assert answer.code == 1

@@ -192,7 +192,8 @@ def test_another_c_library(stock: Stock, tmp_path: Path) -> None:
     wheel = consumer_wheel(tmp_path / "consumer", ext)
     refused(wheel, "--provided-by", stock.bare_provider, code="NL206", cwd=tmp_path, says=("musl", "glibc"))
     provider = foreign_wheel(tmp_path / "own", library)
-    finding = refused(stock.consumer, "--provided-by", provider, code="NL206", cwd=tmp_path)
+    glibc = consumer_wheel(tmp_path / "glibc", plain_extension(tmp_path / "obj2", stock.bare, more=more))
+    finding = refused(glibc, "--provided-by", provider, code="NL206", cwd=tmp_path)
     assert finding["where"] == str(provider)
 
 

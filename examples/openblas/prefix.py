@@ -63,7 +63,12 @@ def _candidates(prefix: Path, name: str, top: str = "lib*") -> list[Path]:
 
 def _runtimes(runner: Runner, library: Path, prefix: Path) -> dict[str, Path]:
     """Return soname and file of GCC's run-time libraries that `library` loads, from its prefix if they are there."""
-    places = [str(library.parent), str(library.parent.parent), str(prefix / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
+    places = [
+        str(library.parent),
+        str(library.parent.parent),
+        str(prefix / "lib"),
+        os.environ.get("LD_LIBRARY_PATH", ""),
+    ]
     search = {"LD_LIBRARY_PATH": os.pathsep.join(place for place in dict.fromkeys(places) if place)}
     done = runner.run(["ldd", str(library)], show=f"ldd {library.name}", extra=search)
     lines = [line.split() for line in done.stdout.splitlines()]

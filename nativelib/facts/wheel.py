@@ -107,21 +107,36 @@ def place_of(member: str) -> Place:
     return Place(Scheme.SITE, member)
 
 
-_BEHIND = re.compile(r"^_(?P<name>\w+)_nl$")
+_BEHIND = re.compile(r"_(?P<name>\w+)_nl(?P<suffix>\..*\bso)")
+_PROGRAMS = ".scripts"
 
 
-def loader_of(member: str) -> str | None:
-    """Return the loader module of an extension that lies in the private directory behind it, or ``None`` for others.
+def behind_loader(member: str) -> tuple[str, str]:
+    """Return where the extension *member* goes when a loader module takes its place, and that module.
 
-    ``pkg/_fast_nl/fast.abi3.so`` is behind ``pkg/fast.py``.
+    It stays in its directory, so that ``os.path.dirname(__file__)`` is what it was: ``pkg/fast.abi3.so`` becomes
+    ``pkg/_fast_nl.abi3.so`` behind ``pkg/fast.py``.
     """
     directory, file = posixpath.split(member)
-    parent, here = posixpath.split(directory)
-    behind = _BEHIND.match(here)
-    if behind is None or not file.endswith(".so"):
-        return None
-    stem = file.partition(".")[0]
-    return posixpath.join(parent, f"{stem if stem == '__init__' else behind['name']}.py")
+    stem, dot, suffix = file.partition(".")
+    return posixpath.join(directory, f"_{stem}_nl{dot}{suffix}"), posixpath.join(directory, f"{stem}.py")
+
+
+def behind_script(member: str, distribution: str) -> str:
+    """Return where the program *member* of the scripts scheme goes when a script takes its place."""
+    return f"{distribution}{_PROGRAMS}/{posixpath.basename(member)}"
+
+
+def companion_of(member: str, data_dir: str) -> str | None:
+    """Return the loader module or script that may stand in front of a file which an earlier repair moved, or ``None``.
+
+    It depends on the name alone; the text of the companion says whether it really is one.
+    """
+    directory, file = posixpath.split(member)
+    if directory.endswith(_PROGRAMS) and "/" not in directory:
+        return f"{data_dir}/scripts/{file}"
+    behind = _BEHIND.fullmatch(file)
+    return posixpath.join(directory, f"{behind['name']}.py") if behind else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

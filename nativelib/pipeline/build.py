@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from nativelib import __version__
 from nativelib.errors import NativelibError, PlanError, ReadError
@@ -211,4 +212,7 @@ def _earlier(since: Path | None, project: Project) -> Manifest | None:
     if found.name != project.normalized_name:
         text = f"It is the manifest of {found.name}, and {project.normalized_name} is being built."
         raise ReadError.of(Code.NOT_A_PROVIDER, str(since), text)
+    if project.version is not None and Version(found.version) > Version(project.version):
+        text = f"It is release {found.version}, and {project.version}, which is being built, is earlier."
+        raise ReadError.of(Code.NOT_A_PROVIDER, str(since), text, "Give a wheel of an earlier release.")
     return found

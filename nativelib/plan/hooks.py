@@ -10,8 +10,8 @@ from nativelib.facts.provider import ProviderKind
 from nativelib.facts.wheel import Scheme, place_of
 from nativelib.findings import Code, Finding, error, note, warning
 from nativelib.plan.graft import depend_first
-from nativelib.plan.hook import HOOK, around_block, decode, hooked_package, with_import
-from nativelib.plan.moves import Companion
+from nativelib.plan.hook import HOOK, around_block, decode, hooked_package, package_texts, with_import
+from nativelib.plan.moves import Companion, goes_first
 from nativelib.plan.needs import Answer, by_requester, reachable
 from nativelib.plan.requirement import minimum, requirement, specifier
 from nativelib.plan.values import HOOK_BEGIN, HOOK_END, Generate, Write
@@ -43,19 +43,14 @@ def packages(given: RepairInput, options: RepairOptions) -> dict[str | None, tup
     regular package.
     """
     groups = by_requester(given.needs)
-    texts = dict(given.wheel.texts)
+    texts = package_texts(given.wheel)
     out: dict[str | None, list[Need]] = {}
     for member, facts in given.wheel.elf.items():
-        first = [need for need in reachable(member, groups) if _goes_first(need, options)]
+        first = [need for need in reachable(member, groups) if goes_first(need, options)]
         init = hooked_package(member, texts) if first else None
         if first and (init is not None or facts.python_extension):
             out.setdefault(init, []).extend(first)
     return {init: tuple({(n.requester, n.soname): n for n in group}.values()) for init, group in out.items()}
-
-
-def _goes_first(need: Need, options: RepairOptions) -> bool:
-    hinted = need.answer is Answer.EXCLUDED and need.soname in options.system_hints
-    return need.answer is Answer.PROVIDED or hinted
 
 
 def hook_members(given: RepairInput, options: RepairOptions) -> list[str]:
@@ -84,8 +79,9 @@ def plan_hooks(
         edited = with_import(wheel.texts[init], init)
         if edited is not None:
             actions.append(Write(member=init, text=decode(edited)))
-    for move in moves:
-        first = tuple(need for need in reachable(move.old, groups) if _goes_first(need, options))
+    for move in {move.companion: move for move in moves}.values():
+        behind = [other.old for other in moves if other.companion == move.companion]
+        first = [need for old in behind for need in reachable(old, groups) if goes_first(need, options)]
         actions.append(_companion(wheel, move, hook_values(first, used, options)))
     findings = _without_package(given, moves, options)
     if given.libc is Libc.MUSL:

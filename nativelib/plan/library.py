@@ -14,7 +14,7 @@ from nativelib.findings import Finding, Severity
 from nativelib.plan.answers import answer_findings
 from nativelib.plan.dist_info import SBOM
 from nativelib.plan.layout import Layout, planned_libraries, program_edits
-from nativelib.plan.library_files import ANCHOR, function_name, library_files
+from nativelib.plan.library_files import ANCHOR, function_names, library_files
 from nativelib.plan.library_manifest import alias_findings, plan_manifest, requirement_of
 from nativelib.plan.needs import Answer
 from nativelib.plan.proofs import prove_all
@@ -180,9 +180,8 @@ def _dist_info(given: LibraryInput, layout: Layout, name: WheelName, manifest: M
         f"[cmake.prefix]\n{given.project.normalized_name} = {layout.import_name}_cmake\n",
     ]
     if given.prefix.programs:
-        lines = "".join(
-            f"{p.name} = {layout.import_name}._programs:{function_name(p.name)}\n" for p in given.prefix.programs
-        )
+        names = function_names(program.name for program in given.prefix.programs)
+        lines = "".join(f"{name} = {layout.import_name}._programs:{function}\n" for name, function in names.items())
         entries.append(f"[console_scripts]\n{lines}")
     return [
         Write(member=f"{info}/METADATA", text=metadata),

@@ -14,10 +14,11 @@ from nativelib.plan.requirement import minimum
 from nativelib.plan.values import HOOK_BEGIN, HOOK_END, Generate, Graft, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from nativelib.facts.elf import ElfEdit
     from nativelib.facts.manifest import ManifestRequire
+    from nativelib.facts.project import Project
     from nativelib.plan.inputs import LibraryInput
     from nativelib.plan.layout import Layout, PlannedLibrary
     from nativelib.plan.values import Action
@@ -26,9 +27,15 @@ ANCHOR = "nativelib_anchor.so"
 """File name of the anchor: consumers' tools rely on it."""
 
 
-def function_name(program: str) -> str:
-    """Return the name of the function that runs *program*."""
-    return "run_" + re.sub(r"\W", "_", program)
+def function_names(programs: Iterable[str]) -> dict[str, str]:
+    """Return the name of the function that runs each of *programs*; no two have the same."""
+    names: dict[str, str] = {}
+    for program in programs:
+        name = plain = "run_" + re.sub(r"\W", "_", program, flags=re.ASCII)
+        while name in names.values():
+            name = f"{plain}_{len(names)}"
+        names[program] = name
+    return names
 
 
 def library_files(
@@ -150,7 +157,7 @@ def _pkg_config(given: LibraryInput, layout: Layout) -> list[Action]:
             template="library/pkgconfig.pc.j2",
             values={
                 "name": name,
-                "description": given.project.description or f"{given.project.name}, from a library wheel",
+                "description": _description(given.project),
                 "version": given.project.version,
                 "sonames": [library.soname for library in layout.offered],
                 "requires": requires,
@@ -158,6 +165,12 @@ def _pkg_config(given: LibraryInput, layout: Layout) -> list[Action]:
         )
         for name in given.spec.pkg_config_names
     ]
+
+
+def _description(project: Project) -> str:
+    # $ begins a variable in .pc files, # a comment, and a backslash is read in more than one way.
+    usable = project.description and not re.search(r"[$#\\]", project.description)
+    return project.description or "" if usable else f"{project.name}, from a library wheel"
 
 
 def _cmake(given: LibraryInput, layout: Layout) -> list[Action]:
@@ -196,7 +209,8 @@ def _cmake(given: LibraryInput, layout: Layout) -> list[Action]:
 def _programs(given: LibraryInput, layout: Layout, edits: Mapping[str, ElfEdit]) -> list[Action]:
     if not given.prefix.programs:
         return []
-    functions = [{"function": function_name(p.name), "file": p.name} for p in given.prefix.programs]
+    names = function_names(program.name for program in given.prefix.programs)
+    functions = [{"function": function, "file": file} for file, function in names.items()]
     actions: list[Action] = [
         Generate(
             member=f"{layout.import_name}/_programs.py",

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from nativelib.facts.wheel import Scheme, loader_of, place_of
-from nativelib.plan.hook import hooked_package
+from nativelib.errors import PlanError
+from nativelib.facts.wheel import Scheme, behind_loader, behind_script, companion_of, place_of
+from nativelib.findings import Code, Finding, error
+from nativelib.plan.hook import LOADER_MARK, SCRIPT_MARK, hooked_package, package_texts
 from nativelib.plan.needs import Answer, by_requester, reachable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nativelib.facts.elf import ElfFacts
     from nativelib.facts.wheel import WheelFacts
     from nativelib.plan.needs import Need
     from nativelib.plan.options import RepairOptions
@@ -38,54 +39,72 @@ class Move:
     new: str
     """Member where it goes; the same if an earlier repair moved it."""
     companion: str
-    """Member that is generated."""
+    """Member that is generated. Builds of one extension for several Pythons share it."""
     kind: Companion
 
     @property
     def package(self) -> bool:
         """Whether the extension is the ``__init__`` of a package."""
-        return posixpath.basename(self.new).startswith("__init__.")
+        return posixpath.basename(self.companion) == "__init__.py"
+
+
+def goes_first(need: Need, options: RepairOptions) -> bool:
+    """Return whether something must run before the file that has *need*: a provider, or the hint of an exclusion."""
+    hinted = need.answer is Answer.EXCLUDED and need.soname in options.system_hints
+    return need.answer is Answer.PROVIDED or hinted
 
 
 def plan_moves(wheel: WheelFacts, needs: Sequence[Need], options: RepairOptions) -> tuple[Move, ...]:
-    """Return the files that move.
+    """Return the files that move, and those that an earlier repair moved.
 
-    Extensions without a regular package move if loader modules are asked for, and stay behind those that an earlier
-    repair wrote. Programs in the scripts scheme move if a run path must lead from them to site-packages.
+    Extensions without a regular package move if loader modules are asked for. Programs in the scripts scheme move if a
+    run path must lead from them to site-packages. Raises PlanError if a file of the wheel is in the way.
     """
     groups = by_requester(needs)
-    out: list[Move] = []
+    texts = package_texts(wheel)
+    moves: list[Move] = []
     for member, facts in sorted(wheel.elf.items()):
-        answers = {need.answer for need in reachable(member, groups)}
+        found = reachable(member, groups)
         scheme = place_of(member).scheme
-        if scheme is Scheme.SCRIPTS and answers & {Answer.PROVIDED, Answer.GRAFT}:
-            new = f"{wheel.name.distribution}.scripts/{posixpath.basename(member)}"
-            out.append(Move(old=member, new=new, companion=member, kind=Companion.SCRIPT))
-        elif Answer.PROVIDED in answers and facts.python_extension and scheme is Scheme.SITE:
-            move = _behind_loader(wheel, member, wanted=options.loader_modules)
-            if move is not None:
-                out.append(move)
-    return tuple(out)
+        extension = facts.python_extension and scheme is Scheme.SITE
+        move = _earlier(wheel, member)
+        if move is None and scheme is Scheme.SCRIPTS and any(map(_is_in_site, found)):
+            new = behind_script(member, wheel.name.distribution)
+            move = Move(old=member, new=new, companion=member, kind=Companion.SCRIPT)
+        elif move is None and extension and options.loader_modules and hooked_package(member, texts) is None:
+            new, companion = behind_loader(member)
+            move = Move(old=member, new=new, companion=companion, kind=Companion.LOADER)
+        wanted = scheme is Scheme.SCRIPTS or any(goes_first(need, options) for need in found)
+        if move is not None and wanted:
+            moves.append(move)
+    in_the_way = [finding for move in moves for finding in _in_the_way(wheel, move)]
+    if in_the_way:
+        raise PlanError(in_the_way)
+    return tuple(moves)
 
 
-def _behind_loader(wheel: WheelFacts, member: str, *, wanted: bool) -> Move | None:
-    companion = loader_of(member)
-    if companion is not None and wheel.member(companion) is not None:
-        return Move(old=member, new=member, companion=companion, kind=Companion.LOADER)
-    if not wanted or hooked_package(member, dict(wheel.texts)) is not None:
-        return None
-    directory, file = posixpath.split(member)
-    stem = file.partition(".")[0]
-    private = f"_{posixpath.basename(directory) if stem == '__init__' else stem}_nl"
-    return Move(
-        old=member,
-        new=posixpath.join(directory, private, file),
-        companion=posixpath.join(directory, f"{stem}.py"),
-        kind=Companion.LOADER,
-    )
+def _earlier(wheel: WheelFacts, member: str) -> Move | None:
+    companion = companion_of(member, wheel.data_dir)
+    text = wheel.texts.get(companion or "", b"")
+    for kind, mark in ((Companion.LOADER, LOADER_MARK), (Companion.SCRIPT, SCRIPT_MARK)):
+        if companion is not None and mark.encode() in text:
+            return Move(old=member, new=member, companion=companion, kind=kind)
+    return None
 
 
-def with_moves(files: dict[str, ElfFacts], moves: Sequence[Move]) -> dict[str, ElfFacts]:
-    """Return *files* under the names that they get."""
-    new = {move.old: move.new for move in moves}
-    return {new.get(name, name): facts for name, facts in files.items()}
+def _is_in_site(need: Need) -> bool:
+    if need.answer is Answer.WHEEL:
+        return place_of(need.source or "").scheme is Scheme.SITE
+    return need.answer in {Answer.PROVIDED, Answer.GRAFT}
+
+
+def _in_the_way(wheel: WheelFacts, move: Move) -> list[Finding]:
+    """Return an error for each member that *move* would overwrite."""
+    taken = [name for name in (move.new, move.companion) if name != move.old and wheel.member(name) is not None]
+    if move.new == move.old:
+        taken = []
+    if not taken:
+        return []
+    message = f"It would move to {move.new} behind {move.companion}, but {' and '.join(taken)} is in the wheel already."
+    remedy = "Leave that file out of the wheel, put the extension into a package, or repair without --loader-modules."
+    return [error(Code.HOOK_REFUSED, move.old, message, remedy)]

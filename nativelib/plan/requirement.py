@@ -46,16 +46,20 @@ def lower_bound(manifest: Manifest, used: Mapping[str, Collection[Symbol]]) -> s
     """
     if not manifest.history:
         return public(manifest.version)
-    firsts = [
-        first
-        for soname, symbols in used.items()
-        for symbol, first in manifest.exports.get(soname, {}).items()
-        if symbol in symbols or any(not wanted.version and wanted.name == symbol.name for wanted in symbols)
-    ]
+    firsts = [first for soname in used for first in _firsts(manifest.exports.get(soname, {}), used[soname])]
     if not firsts:
-        firsts = [first for soname in used for first in manifest.exports.get(soname, {}).values()]
-        return public(str(min((Version(first) for first in firsts), default=Version(manifest.version))))
-    return public(str(max(Version(first) for first in firsts)))
+        every = (Version(first) for soname in used for first in manifest.exports.get(soname, {}).values())
+        return public(str(min(every, default=Version(manifest.version))))
+    return public(str(max(firsts)))
+
+
+def _firsts(known: Mapping[Symbol, str], wanted: Collection[Symbol]) -> list[Version]:
+    """Return the first release of each of *wanted*; the loader binds one without version to any version of the name."""
+    by_name: dict[str, Version] = {}
+    for symbol, first in known.items():
+        by_name[symbol.name] = min(Version(first), by_name.get(symbol.name, Version(first)))
+    exact = (Version(known[symbol]) for symbol in wanted if symbol.version and symbol in known)
+    return [*exact, *(by_name[s.name] for s in wanted if not s.version and s.name in by_name)]
 
 
 def specifier(provider: Provider, used: Mapping[str, Collection[Symbol]], *, pin: str = "auto") -> SpecifierSet:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from nativelib.facts.spec import HeaderRule, Spec
     from nativelib.findings import Finding
 
+# What installers take without a warning or worse (entry points specification), and "+" for g++ and its like.
+_SCRIPT_NAME = re.compile(r"\w[\w.+-]*", re.ASCII)
+
 
 def find_prefix(directory: Path, spec: Spec, prefix: Path | None) -> Path | None:
     """Return the prefix: *prefix* of the command line, else what *spec* says; ``None`` if a build script fills it.
@@ -112,6 +115,10 @@ def _programs(tree: Tree, globs: Sequence[str], findings: list[Finding]) -> tupl
             continue
         if program is None:
             findings.append(skipped(tree, path, "it is neither an ELF file nor a script"))
+        elif not _SCRIPT_NAME.fullmatch(program.name):
+            message = f"The program {path} cannot have a console script: installers refuse the name {program.name!r}."
+            remedy = "Give it a name of letters, digits, '_', '.', '+' and '-', or leave it out."
+            findings.append(error(Code.BAD_SPEC, "tool.nativelib.programs", message, remedy))
         elif program.name in taken:
             message = f"{taken[program.name].matched} and {path} would have the same name."
             findings.append(error(Code.BAD_SPEC, "tool.nativelib.programs", message))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 _ET_DYN = 3
 _ARCHIVE = b"!<arch>\n"
 _THIN_ARCHIVE = b"!<thin>\n"
+
+# It becomes a word of linker scripts, .pc files and linker lines.
+_PLAIN_NAME = re.compile(r"[\w.+@%,=:~-]+", re.ASCII)
 
 
 def scan_libraries(
@@ -98,7 +102,7 @@ def _library(tree: Tree, real: str, matched: Sequence[str], findings: list[Findi
     library = PrefixLibrary(
         source=real, matched=matched[0], also=tuple(matched[1:]), sha256=elf.sha256, size=elf.size, elf=elf
     )
-    if "/" in library.soname or not library.soname.isprintable():
+    if not _PLAIN_NAME.fullmatch(library.soname):
         findings.append(error(Code.BAD_ELF, real, f"The soname {library.soname!r} is not a plain file name."))
         return None
     return library

@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 from nativelib.errors import ReadError
 from nativelib.facts.metadata import parse_metadata, parse_wheel_text
 from nativelib.facts.record import parse_record, record_problems
-from nativelib.facts.wheel import WheelFacts, loader_of
+from nativelib.facts.wheel import WheelFacts, companion_of
 from nativelib.findings import Code, Severity, error
 from nativelib.read.archive import WheelArchive
 from nativelib.read.contents import read_contents
@@ -45,10 +45,11 @@ def read_wheel(path: Path, *, check_record: bool = True) -> WheelFacts:
         dist_info = _find_dist_info(archive.entries, archive.name, str(path))
         _check_sizes(archive.entries, dist_info)
         record = _read_record(archive, dist_info) if check_record else ()
-        loaders = frozenset(loader_of(entry.name) for entry in archive.entries)
+        data_dir = f"{dist_info.removesuffix('.dist-info')}.data"
+        companions = frozenset(companion_of(entry.name, data_dir) for entry in archive.entries)
         contents, sha256 = read_contents(
             archive,
-            wanted=lambda entry: _is_text(entry, dist_info) or entry.name in loaders,
+            wanted=lambda entry: _is_text(entry, dist_info) or (entry.size <= _MAX_TEXT and entry.name in companions),
             algorithms={line.path: line.algorithm for line in record},
         )
         normal = archive.is_normal(dist_info)
