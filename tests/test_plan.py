@@ -206,7 +206,7 @@ def test_the_same_content_is_the_provider_s(same: dict[str, str]) -> None:
 def test_two_providers_of_one_soname() -> None:
     files = {"p/_e.so": elf("libx.so.1")}
     both = [provider("one", ("libx-one.so.1", "libx.so.1")), provider("two", ("libx-two.so.1", "libx.so.1"))]
-    with pytest.raises(PlanError, match="libx.so.1") as caught:
+    with pytest.raises(PlanError, match=r"libx\.so\.1") as caught:
         resolve(ground(files, providers=both), Outside())
     assert [finding.code for finding in caught.value.findings] == [Code.AMBIGUOUS_PROVIDER]
     named = [both[0], replace(both[1], only="libx.so.1")]
@@ -238,7 +238,7 @@ names = st.text(string.ascii_lowercase, min_size=1, max_size=6)
 
 @given(st.dictionaries(names, st.lists(names, max_size=4, unique=True), max_size=6), st.data())
 def test_every_need_has_exactly_one_answer(graph: dict[str, list[str]], data: st.DataObject) -> None:
-    """Whatever needs whatever, also in circles: each DT_NEEDED entry is answered once, and the search comes to an end."""
+    """Whatever needs whatever, also in circles: each DT_NEEDED entry is answered once, and the search ends."""
     files = {f"p/{name}.so": elf(*(f"{n}.so" for n in needed), soname=f"{name}.so") for name, needed in graph.items()}
     everything = sorted({n for f in files.values() for n in f.needed})
     policy = frozenset(data.draw(st.lists(st.sampled_from(everything), unique=True)) if everything else ())

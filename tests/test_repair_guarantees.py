@@ -254,7 +254,7 @@ def test_members_that_do_not_change_are_copied_raw(stock: Stock, result: Path) -
 
 def _raw_members(path: Path) -> dict[str, tuple[bytes, tuple[int, ...], int]]:
     content = path.read_bytes()
-    out = {}
+    out: dict[str, tuple[bytes, tuple[int, ...], int]] = {}
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             start = info.header_offset + 30

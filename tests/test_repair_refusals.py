@@ -411,7 +411,7 @@ def _changed(wheel: Path, directory: Path, ending: str, change: Callable[[bytes]
     return make_wheel(directory, wheel.name, files)
 
 
-def _raw(wheel: Path, target: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+def _raw(wheel: Path, target: Path, change: Callable[[dict[str, bytes]], object]) -> Path:
     """Return a copy of *wheel* whose members *change* has edited, RECORD as it is."""
     files = members(wheel)
     change(files)

@@ -256,7 +256,8 @@ def fill(template: str, text: str) -> str:
     if template.endswith((".pc.j2", ".cmake.j2", ".ld.j2")):
         values |= {"description": text, "sonames": [text], "requires": [text], "soname": text}
         values |= {"cmake_name": text, "libraries": [{"stem": text, "soname": text}], "file": text}
-    values |= {"cmake_name": text, "begin": HOOK_BEGIN, "end": HOOK_END, "strict": True}
+    values |= {"cmake_name": text, "begin": HOOK_BEGIN, "end": HOOK_END, "strict": True, "hints": [[text, text]]}
+    values |= {"stem": text, "hidden": "_a_nl.a", "package": True, "directory": text, "file": text}
     foreign = provider("foreign", files=[{"soname": text, "path": text}])
     values["providers"] = [
         {**one, "name": text, "requirement": text, "sonames": [text]}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import gc
+import io
 import os
 import signal
 import sys
@@ -63,6 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = next((word for word in arguments if not word.startswith("-")), "")
     args = main_parser(command).parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may be no text at all, and terminals ASCII only
+            stream.reconfigure(errors="backslashreplace")
+    # Facts are some hundred thousand small values without cycles: looking for cycles among them doubles their price.
+    gc.set_threshold(200_000, 50, 50)
     terminal = Terminal(json=args.json, quiet=args.quiet, environ=os.environ)
     try:
         return int(args.run(args, terminal))

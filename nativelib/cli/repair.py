@@ -21,7 +21,7 @@ from nativelib.cli.common import (
 from nativelib.cli.text import describe, save_text
 from nativelib.errors import NativelibError, PlanError
 from nativelib.findings import Code
-from nativelib.pipeline.repair import RepairRequest, repair_wheels
+from nativelib.pipeline.repair import RepairRequest, RepairResult, repair_wheels
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.requirement import MARKER
 from nativelib.plan.serial import plan_to_json
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from nativelib.cli.terminal import Terminal
     from nativelib.findings import Finding
-    from nativelib.pipeline.repair import RepairResult
 
 _DESCRIPTION = """\
 Repair wheels: take the libraries that providers have from them, copy in what no provider
@@ -225,8 +224,13 @@ def _level(chosen: int | None, env: Mapping[str, str]) -> int:
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Carry out the command and return its exit code."""
-    with terminal.progress() as report:
-        results = repair_wheels(request_of(args, terminal), report=report)
+    try:
+        request = request_of(args, terminal)
+    except NativelibError as problem:
+        results = tuple(RepairResult(input=wheel, findings=problem.findings) for wheel in args.wheels)
+    else:
+        with terminal.progress() as report:
+            results = repair_wheels(request, report=report)
     problems: tuple[Finding, ...] = ()
     if args.plan_out is not None:
         try:

@@ -13,7 +13,7 @@ from nativelib.facts.outside import Outside
 from nativelib.findings import Code, Severity
 from nativelib.pipeline.answers import answer_all, gather_evidence
 from nativelib.pipeline.finish import drop_unchanged, finish
-from nativelib.plan.answers import broken_findings, unused_findings
+from nativelib.plan.answers import broken_findings, raise_errors, unused_findings, unused_hints
 from nativelib.plan.inputs import RepairInput
 from nativelib.plan.needs import Ground, excluded, index_inside
 from nativelib.plan.options import RepairOptions
@@ -200,10 +200,8 @@ def _evidence(read: WheelNeeds) -> Evidence:
 def _repair_one(
     path: Path, read: WheelNeeds, request: RepairRequest, unused: Sequence[Finding], written: set[Path]
 ) -> RepairResult:
-    errors = [finding for finding in unused if request.options.strict or finding.severity is Severity.ERROR]
     try:
-        if errors:
-            raise PlanError(errors)
+        raise_errors(unused, request.options)
         plan = plan_one(read, request.options)
         plan = replace(plan, findings=(*plan.findings, *unused))
         if request.dry_run:
@@ -231,7 +229,8 @@ def _unused(request: RepairRequest, providers: Sequence[Provider], reads: Sequen
             for need in read.needs
         )
     )
-    return unused_findings(needs, providers, request.options.excludes, matched)
+    found = unused_findings(needs, providers, request.options.excludes, matched)
+    return [*found, *unused_hints(needs, request.options.system_hints)]
 
 
 def plan_repair(request: RepairRequest) -> tuple[RepairResult, ...]:

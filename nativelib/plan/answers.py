@@ -9,6 +9,7 @@ import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nativelib.errors import PlanError
 from nativelib.facts.tags import is_extension
 from nativelib.findings import Code, Finding, Severity, error, warning
 from nativelib.plan.needs import Answer
@@ -127,3 +128,23 @@ def unused_findings(
         else:
             out.append(warning(Code.UNUSED_EXCLUDE, glob, f"{text}.", "Leave it out."))
     return out
+
+
+def unused_hints(needs: Sequence[Need], hints: Collection[str]) -> list[Finding]:
+    """Return a warning for each soname of *hints* that no wheel of the call leaves to the system."""
+    left = {need.soname for need in needs if need.answer is Answer.EXCLUDED}
+    text = "--system-hint {} names no library that is left to the system."
+    remedy = "Write the soname as the wheel has it, and exclude it with --exclude."
+    return [warning(Code.UNUSED_EXCLUDE, name, text.format(name), remedy) for name in hints if name not in left]
+
+
+def raise_errors(findings: Sequence[Finding], options: RepairOptions) -> None:
+    """Raise PlanError with all *findings* if one of them is an error; ``--strict`` makes errors of warnings."""
+    judged = [_strict(finding) for finding in findings] if options.strict else list(findings)
+    errors = [finding for finding in judged if finding.severity is Severity.ERROR]
+    if errors:
+        raise PlanError([*errors, *(finding for finding in judged if finding not in errors)])
+
+
+def _strict(finding: Finding) -> Finding:
+    return replace(finding, severity=Severity.ERROR) if finding.severity is Severity.WARNING else finding

@@ -81,8 +81,8 @@ def plan_hooks(
             actions.append(Write(member=init, text=decode(edited)))
     for move in {move.companion: move for move in moves}.values():
         behind = [other.old for other in moves if other.companion == move.companion]
-        first = [need for old in behind for need in reachable(old, groups) if goes_first(need, options)]
-        actions.append(_companion(wheel, move, hook_values(first, used, options)))
+        ahead = [need for old in behind for need in reachable(old, groups) if goes_first(need, options)]
+        actions.append(_companion(wheel, move, hook_values(ahead, used, options)))
     findings = _without_package(given, moves, options)
     if given.libc is Libc.MUSL:
         findings += _foreign_on_musl(given.needs, options)
@@ -113,7 +113,9 @@ def _companion(wheel: WheelFacts, move: Move, values: dict[str, Any]) -> Generat
             "providers": values["providers"],
         }
         return Generate(member=move.companion, template=TEMPLATE_SCRIPT, values=values, mode=0o755)
-    place = {"directory": posixpath.basename(directory), "file": file, "package": move.package}
+    stem = file.partition(".")[0]
+    hidden = ".".join([*place_of(directory).path.split("/"), stem] if directory else [stem])
+    place = {"stem": stem, "hidden": hidden, "package": move.package}
     return Generate(member=move.companion, template=TEMPLATE_LOADER, values={**values, **place})
 
 
@@ -190,14 +192,21 @@ def _closure(provider: Provider, sonames: Sequence[str]) -> frozenset[str]:
 def _without_package(given: RepairInput, moves: Sequence[Move], options: RepairOptions) -> list[Finding]:
     """Return a finding for each extension that nothing can load libraries for before it is loaded itself."""
     groups = by_requester(given.needs)
-    texts = dict(given.wheel.texts)
+    texts = package_texts(given.wheel)
     behind = {move.old for move in moves}
     out: list[Finding] = []
     for member, facts in sorted(given.wheel.elf.items()):
-        libraries = [need.library for need in reachable(member, groups) if need.library is not None]
-        if not libraries or member in behind or place_of(member).scheme is not Scheme.SITE:
+        found = reachable(member, groups)
+        libraries = [need.library for need in found if need.library is not None]
+        hinted = sorted({need.soname for need in found if need.library is None and goes_first(need, options)})
+        if not (libraries or hinted) or member in behind or place_of(member).scheme is not Scheme.SITE:
             continue
-        if not facts.python_extension or hooked_package(member, texts) is not None:
+        if hooked_package(member, texts) is not None:
+            continue
+        if hinted:
+            message = f"No regular package holds this file, so nothing says the hint for {', '.join(hinted)}."
+            out.append(note(Code.NO_HOOK_POSSIBLE, member, message, "Repair with --loader-modules."))
+        if not libraries or not facts.python_extension:
             continue
         text = "No regular package holds this extension, so nothing can be imported before it"
         if options.run_path and all(library.scheme is Scheme.SITE for library in libraries):
@@ -211,15 +220,20 @@ def _without_package(given: RepairInput, moves: Sequence[Move], options: RepairO
 
 
 def _foreign_on_musl(needs: Sequence[Need], options: RepairOptions) -> list[Finding]:
-    foreign = {n.provider.name: n.provider for n in needs if n.provider and n.provider.kind is not ProviderKind.OWN}
+    used = [n for n in needs if n.provider is not None and n.provider.kind is not ProviderKind.OWN]
+    apart = {n.provider.name for n in used if n.provider and n.library and n.library.scheme is not Scheme.SITE}
     out: list[Finding] = []
-    for provider in foreign.values():
+    for provider in {n.provider.name: n.provider for n in used if n.provider is not None}.values():
         text = (
             "On musl a library that was opened by path does not serve others, "
             f"so {provider.label} is found by run path only."
         )
-        if options.run_path:
-            remedy = "Install both into the same directory, or use a library wheel built by nativelib."
+        better = "use a library wheel built by nativelib"
+        if provider.name in apart:
+            text = f"{text} No run path leads to a library that is not in a package."
+            out.append(error(Code.MUSL_FOREIGN, provider.origin, text, f"{better.capitalize()}."))
+        elif options.run_path:
+            remedy = f"Install both into the same directory, or {better}."
             out.append(warning(Code.MUSL_FOREIGN, provider.origin, text, remedy))
         else:
             out.append(error(Code.MUSL_FOREIGN, provider.origin, text, "Do not pass --no-run-path."))

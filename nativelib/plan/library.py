@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from nativelib.errors import PlanError
 from nativelib.facts.core_metadata import core_metadata
 from nativelib.facts.elf import ElfEdit
 from nativelib.facts.manifest import MANIFEST, Manifest, ManifestRequire
 from nativelib.facts.wheel import WheelName
-from nativelib.findings import Finding, Severity
-from nativelib.plan.answers import answer_findings
+from nativelib.plan.answers import answer_findings, raise_errors
 from nativelib.plan.dist_info import SBOM
 from nativelib.plan.layout import Layout, planned_libraries, program_edits
 from nativelib.plan.library_files import ANCHOR, function_names, library_files
@@ -25,6 +23,7 @@ from nativelib.plan.values import Assemble, Describe, Graft, Grafted, Plan, Prov
 from nativelib.policy.judge import judge
 
 if TYPE_CHECKING:
+    from nativelib.findings import Finding
     from nativelib.plan.inputs import LibraryInput
     from nativelib.plan.layout import PlannedLibrary
     from nativelib.plan.options import RepairOptions
@@ -36,12 +35,12 @@ def plan_library(given: LibraryInput, options: RepairOptions) -> Plan:
     version = given.project.version or ""
     findings: list[Finding] = [*given.prefix.findings, *answer_findings(given.needs, given.outside, options)]
     findings += alias_findings(given)
-    _raise_errors(findings, options)
+    raise_errors(findings, options)
     members = {library.source: library.elf for library in given.prefix.libraries}
     members |= {program.source: program.elf for program in given.prefix.programs if program.elf is not None}
     proofs = prove_all(members, given.outside.files, given.needs, given.evidence, options)
     findings += proofs.findings
-    _raise_errors(findings, options)
+    raise_errors(findings, options)
     stem = re.sub(r"[-_.]+", "_", given.project.name).lower()
     requires = tuple(
         ManifestRequire(
@@ -62,7 +61,7 @@ def plan_library(given: LibraryInput, options: RepairOptions) -> Plan:
     )
     platforms, tag_findings = _platforms(given, layout, options)
     findings += tag_findings
-    _raise_errors(findings, options)
+    raise_errors(findings, options)
     name = WheelName(distribution=stem, version=version, pythons=("py3",), abis=("none",), platforms=platforms)
     manifest = plan_manifest(given, layout)
     actions: list[Action] = [
@@ -87,11 +86,6 @@ def _sonames_from(provider: str, given: LibraryInput) -> tuple[str, ...]:
     """Return the sonames that come from the distribution *provider*, which may have been named once for each."""
     needs = (need for need in given.needs if need.provider is not None and need.provider.name == provider)
     return tuple(sorted({need.library.soname for need in needs if need.library is not None}))
-
-
-def _raise_errors(findings: list[Finding], options: RepairOptions) -> None:
-    if any(f.severity is Severity.ERROR or (options.strict and f.severity is Severity.WARNING) for f in findings):
-        raise PlanError(findings)
 
 
 def _library_action(layout: Layout, library: PlannedLibrary) -> Graft:

@@ -16,6 +16,7 @@ from nativelib.plan.needs import Answer, by_requester, reachable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nativelib.facts.elf import ElfFacts
     from nativelib.facts.wheel import WheelFacts
     from nativelib.plan.needs import Need
     from nativelib.plan.options import RepairOptions
@@ -66,7 +67,7 @@ def plan_moves(wheel: WheelFacts, needs: Sequence[Need], options: RepairOptions)
     for member, facts in sorted(wheel.elf.items()):
         found = reachable(member, groups)
         scheme = place_of(member).scheme
-        extension = facts.python_extension and scheme is Scheme.SITE
+        extension = scheme is Scheme.SITE and _is_imported(member, facts)
         move = _earlier(wheel, member)
         if move is None and scheme is Scheme.SCRIPTS and any(map(_is_in_site, found)):
             new = behind_script(member, wheel.name.distribution)
@@ -90,6 +91,16 @@ def _earlier(wheel: WheelFacts, member: str) -> Move | None:
         if companion is not None and mark.encode() in text:
             return Move(old=member, new=member, companion=companion, kind=kind)
     return None
+
+
+def _is_imported(member: str, facts: ElfFacts) -> bool:
+    """Return whether ``import`` finds the extension under the name of its file."""
+    path = place_of(member).path
+    stem = posixpath.basename(path).partition(".")[0]
+    name = posixpath.basename(posixpath.dirname(path)) if stem == "__init__" else stem
+    wanted = (f"PyInit_{name}", f"_cffi_pypyinit_{name}")
+    # Names that are not ASCII are encoded as in PEP 489.
+    return name.isidentifier() and any(s.name in wanted or s.name.startswith("PyInitU_") for s in facts.exports)
 
 
 def _is_in_site(need: Need) -> bool:

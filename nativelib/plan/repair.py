@@ -6,12 +6,11 @@ import posixpath
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nativelib.errors import PlanError
 from nativelib.facts.elf import ElfEdit
 from nativelib.facts.wheel import Scheme, place_of
-from nativelib.findings import Code, Finding, Severity, error, note, warning
+from nativelib.findings import Code, Finding, error, note, warning
 from nativelib.plan import dist_info, hooks
-from nativelib.plan.answers import answer_findings, broken_findings
+from nativelib.plan.answers import answer_findings, broken_findings, raise_errors
 from nativelib.plan.graft import hashed_name, run_path
 from nativelib.plan.moves import plan_moves
 from nativelib.plan.needs import Answer, by_requester
@@ -50,7 +49,7 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     """
     wheel = given.wheel
     findings = [*broken_findings(wheel, given.needs), *answer_findings(given.needs, given.outside, options)]
-    _raise_errors(findings, options)
+    raise_errors(findings, options)
     grafts = graft_names(given, options)
     moves = plan_moves(wheel, given.needs, options)
     edits, edit_findings = member_edits(given, options, grafts, moves)
@@ -59,7 +58,7 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     findings += [*edit_findings, *_uneditable(graft_actions, given.outside.files), *proofs.findings]
     hook_actions, hook_findings = hooks.plan_hooks(given, proofs.used, moves, options)
     findings += hook_findings
-    _raise_errors(findings, options)
+    raise_errors(findings, options)
 
     removed = _unneeded(given)
     new_names = {move.old: move.new for move in moves}
@@ -84,7 +83,7 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     )
     info_actions = dist_info.plan_dist_info(given, tagging, requires, provided, grafted)
     findings += requires.findings
-    _raise_errors(findings, options)
+    raise_errors(findings, options)
     patches: list[Action] = [
         Patch(member=new, edit=edit, strip=options.strip, renamed_from=name if new != name else None)
         for name, edit in edits.items()
@@ -109,12 +108,6 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
         findings=tuple(findings),
         level=options.level,
     )
-
-
-def _raise_errors(findings: Sequence[Finding], options: RepairOptions) -> None:
-    bad = [f for f in findings if f.severity is Severity.ERROR or (options.strict and f.severity is Severity.WARNING)]
-    if bad:
-        raise PlanError(bad + [f for f in findings if f not in bad])
 
 
 def graft_names(given: RepairInput, options: RepairOptions) -> dict[str, GraftName]:

@@ -130,7 +130,7 @@ def _read_header(data: Buffer, where: str) -> tuple[Image, _Header]:
     segments = _segments(image, phoff, phentsize, phnum)
     image = replace(image, loads=tuple(s for s in segments if s.kind == _PT_LOAD))
     for load in image.loads:
-        image.take(load.offset, load.size, "a PT_LOAD segment")
+        image.check(load.offset, load.size, "a PT_LOAD segment")
     # e_shnum is 0 where there are 65280 sections or more (gABI); even then there is a first one.
     whole = shoff and shentsize == (64 if image.bits == 64 else 40) and shoff + shentsize * (shnum or 1) <= len(data)
     header = _Header(

@@ -6,7 +6,6 @@ cost at most a time and a memory proportional to their number.
 
 from __future__ import annotations
 
-import itertools
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -62,10 +61,14 @@ class Image:
         """Return the struct format for the file's word size."""
         return elf64 if self.bits == 64 else elf32
 
-    def take(self, offset: int, size: int, what: str) -> bytes | memoryview:
-        """Return *size* bytes at file offset *offset*; ``ReadError`` if they are not all in the file."""
+    def check(self, offset: int, size: int, what: str) -> None:
+        """Raise ``ReadError`` if the *size* bytes at file offset *offset* are not all in the file."""
         if offset + size > len(self.data):
             raise self.bad(f"truncated: {what} ends at byte {offset + size}, the file has {len(self.data)} bytes")
+
+    def take(self, offset: int, size: int, what: str) -> bytes | memoryview:
+        """Return *size* bytes at file offset *offset*; ``ReadError`` if they are not all in the file."""
+        self.check(offset, size, what)
         return self.data[offset : offset + size]
 
     def record(self, layout: str, offset: int, what: str) -> tuple[Any, ...]:
@@ -94,13 +97,9 @@ class Strings:
         self._image = image
         self._table = table
         self._left = _NAME_BYTES_PER_TABLE_BYTE * len(table)
-        self._known = _whole_strings(table)
 
     def at(self, offset: int) -> str:
         """Return the string at *offset*; ``ReadError`` if it is not within the table."""
-        known = self._known.get(offset)
-        if known is not None:
-            return known
         end = self._table.find(b"\0", offset)
         if end < 0:
             raise self._image.bad(f"broken string table: no string ends after its byte {offset}")
@@ -108,18 +107,6 @@ class Strings:
         if self._left < 0:
             raise self._image.bad("broken string table: its strings overlap far more than a linker makes them")
         return self._table[offset:end].decode(errors="backslashreplace")
-
-
-def _whole_strings(table: bytes) -> dict[int, str]:
-    """Return the strings of *table* that begin where another one ends, by offset: nearly all, and all at once.
-
-    Of a table that is not ASCII none are returned, and what follows the last NUL is no string.
-    """
-    if not table.isascii():
-        return {}
-    strings = table.decode("ascii").split("\0")[:-1]
-    offsets = itertools.accumulate((len(text) + 1 for text in strings), initial=0)
-    return dict(zip(offsets, strings, strict=False))
 
 
 def bad_elf(where: str, message: str) -> NativelibError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from zipfile import BadZipFile
 
 from wheel.wheelfile import WheelError, WheelFile  # type: ignore[import-untyped, unused-ignore]
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     from nativelib.facts.elf import ElfFacts
 
+_MAX_THREADS: Final = 6
+
 
 def read_back(path: Path, filename: str, predicted: Mapping[str, ElfFacts | None], changed: Collection[str]) -> None:
     """Check the staged wheel at *path*, which is to be called *filename*.
@@ -31,15 +35,23 @@ def read_back(path: Path, filename: str, predicted: Mapping[str, ElfFacts | None
         link = Path(directory) / filename
         link.symlink_to(path.absolute())
         try:
-            with WheelFile(str(link)) as archive:
-                for name in changed:
-                    target = Path(directory) / "member"
-                    with archive.open(name) as stream, target.open("wb") as copy:
-                        shutil.copyfileobj(stream, copy, 1 << 20)
-                    if name in predicted:
-                        _compare(name, predicted[name], target)
+            with WheelFile(str(link)) as archive, ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_THREADS)) as pool:
+                for done in [
+                    pool.submit(_check_member, archive, name, predicted, Path(directory, str(index)))
+                    for index, name in enumerate(changed)
+                ]:
+                    done.result()
         except (WheelError, BadZipFile, KeyError, OSError) as cause:
             raise _defect(filename, f"It does not read back: {cause}.") from cause
+
+
+def _check_member(archive: WheelFile, name: str, predicted: Mapping[str, ElfFacts | None], copy: Path) -> None:
+    """Unpack the member *name* to the file *copy*, hold it against what was *predicted*, and remove the file."""
+    with archive.open(name) as stream, copy.open("wb") as file:
+        shutil.copyfileobj(stream, file, 1 << 20)
+    if name in predicted:
+        _compare(name, predicted[name], copy)
+    copy.unlink()
 
 
 def _compare(name: str, expected: ElfFacts | None, file: Path) -> None:

@@ -199,6 +199,7 @@ def _candidates() -> Iterator[Path]:
             yield Path(program)
 
 
+@cache
 def _version(program: Path) -> str:
     return _run([str(program), "--version"], program).removeprefix("patchelf").strip()
 

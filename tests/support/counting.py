@@ -65,7 +65,7 @@ def foreign_wheel(
     directory: Path, library: Path, *, name: str = "foreign_count", version: str = "1.0", arch: str = ARCHITECTURE
 ) -> Path:
     """Write a wheel that carries *library* in its package, as others than nativelib make them, and return it."""
-    files = {f"{name}/__init__.py": "", f"{name}/lib/{library.name}": library}
+    files: dict[str, str | Path] = {f"{name}/__init__.py": "", f"{name}/lib/{library.name}": library}
     return make_wheel(directory, f"{name}-{version}-py3-none-manylinux_2_17_{arch}.whl", files)
 
 
