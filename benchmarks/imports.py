@@ -1,4 +1,8 @@
-"""What the import of a repaired consumer costs, over a bare ``dlopen`` of the same libraries in front of the consumer as it was."""
+"""What importing a repaired consumer costs, over a bare ``dlopen`` of the same libraries and the consumer as it was.
+
+Processor time is measured, within fresh processes: starting them takes longer than all that is measured, and an import
+waits for nothing but the processor.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,8 @@ from timing import BenchmarkError, Spread, clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from report import Run
 
 OWN, FOREIGN = 3.0, 10.0
 """The targets of the project, in milliseconds."""
@@ -64,9 +70,9 @@ class Ground:
     python: Path
 
 
-def run(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
+def imports(run: Run) -> Iterator[Row]:
     """Compare the three ways to import the consumer."""
-    ground = _prepared(scratch)
+    ground = _prepared(run.scratch)
     scripts = {
         "dlopen": (ground.bare, _BARE.format(libraries=ground.libraries)),
         "CDLL": (ground.bare, _CDLL.format(libraries=ground.libraries)),
@@ -74,7 +80,7 @@ def run(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
         "foreign": (ground.foreign, "import consumer"),
     }
     times: dict[str, list[float]] = {name: [] for name in scripts}
-    for number in range(3 * rounds + 2):
+    for number in range(3 * run.rounds + 2):
         for name, (path, code) in scripts.items():
             elapsed = _timed(ground.python, path, code)
             if number > 1:  # the first runs write byte code, and fill the caches

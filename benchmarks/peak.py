@@ -1,4 +1,4 @@
-"""Run nativelib with the given arguments in this process, then print its peak memory, and that of its children, as JSON."""
+"""Run nativelib with the given arguments, then print the peak memory of this process and of its children as JSON."""
 
 import json
 import re
@@ -13,9 +13,9 @@ MIB = 1024
 
 
 def own_peak() -> float:
-    """Return the peak of this process in MiB, from /proc: ``ru_maxrss`` would count the process that started it, too."""
-    text = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(re.search(r"VmHWM:\s+(\d+) kB", text)[1]) / MIB
+    """Return the peak of this process in MiB; ``ru_maxrss`` would count the process that started it, too."""
+    [peak] = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    return int(peak) / MIB
 
 
 if __name__ == "__main__":

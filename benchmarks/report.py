@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How one benchmark is run."""
+
+    rounds: int
+    scratch: Path
+    """An empty directory."""
+    quick: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One figure."""
 
@@ -37,7 +47,10 @@ class Row:
         most: float | None = None,
         least: float | None = None,
     ) -> Row:
-        """Return the row of the quotients of *one* and *other*, round by round; the median may be *most*, or must be *least*."""
+        """Return the row of the quotients of *one* and *other*, taken round by round.
+
+        The median may be *most*, or must be *least*.
+        """
         pairs = list(zip(costs[one], costs[other], strict=True))
         spread = Spread.of([a.wall / b.wall for a, b in pairs])
         cpu = Spread.of([a.cpu / max(b.cpu, 0.001) for a, b in pairs])

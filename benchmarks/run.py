@@ -1,6 +1,7 @@
 """Measure nativelib against ``unzip -t``, ``cp``, auditwheel and a bare ``dlopen``, and print ratios.
 
-``python benchmarks/run.py`` runs all; README.md beside this file says what each figure means. Exit status 1 if a target is missed.
+``python benchmarks/run.py`` runs all; README.md beside this file says what each figure means. The exit status is 1 if a
+target is missed or something could not be measured.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import imports
 import wheels
-from report import machine
+from report import Run, machine
 from timing import BenchmarkError
 
 BENCHMARKS = {
@@ -20,7 +21,7 @@ BENCHMARKS = {
     "show": wheels.show,
     "repair": wheels.repair,
     "memory": wheels.memory,
-    "import": imports.run,
+    "import": imports.imports,
     "auditwheel": wheels.auditwheel,
 }
 
@@ -38,7 +39,7 @@ def main() -> int:
         print(f"\n{name}", flush=True)
         with tempfile.TemporaryDirectory(prefix="nativelib-benchmark-") as scratch:
             try:
-                for row in BENCHMARKS[name](rounds, Path(scratch), quick=args.quick):
+                for row in BENCHMARKS[name](Run(rounds=rounds, scratch=Path(scratch), quick=args.quick)):
                     print(f"  {row}", flush=True)
                     missed += row.holds is False
             except BenchmarkError as problem:

@@ -1,4 +1,4 @@
-"""Run commands in turns, and compare what they cost: each ratio is taken within one round, so that a busy machine counts on both sides."""
+"""Run commands in turns, so that a busy machine counts against all of them alike."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Peak:
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this process's environment without what steers loaders and the tools; programs of this environment come first."""
+    """Return this process's environment without what steers loaders and the tools, its own programs first."""
     kept = {
         name: value
         for name, value in os.environ.items()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from report import Run
+
 SHOW, REPAIR, AUDITWHEEL_SHOW, AUDITWHEEL_REPAIR, OWN_MEMORY = 1.5, 2.0, 8.0, 5.0, 150
 """The targets of the project: two ratios to ``unzip -t``, two to auditwheel, and MiB."""
 
@@ -60,26 +62,26 @@ def changed_cases() -> Iterator[Case]:
     )
 
 
-def show(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
+def show(run: Run) -> Iterator[Row]:
     """Compare auditing, and planning a repair, with ``unzip -t``."""
-    for case in published_cases(quick=quick):
+    for case in published_cases(quick=run.quick):
         commands = [
             _unzip(case),
             Command(label="show", argv=_tool(*case.nativelib("show"))),
             Command(label="repair --dry-run", argv=_tool(*case.nativelib("repair", "--dry-run"))),
         ]
-        costs = interleaved(commands, rounds)
+        costs = interleaved(commands, run.rounds)
         for label in ("show", "repair --dry-run"):
             yield Row.ratio(f"{case.label}: {label} / unzip -t", costs, label, "unzip", most=SHOW)
 
 
-def repair(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
+def repair(run: Run) -> Iterator[Row]:
     """Compare repairing with ``unzip -t`` and with copying the file."""
-    for case in (*published_cases(quick=quick), *changed_cases()):
-        copy = Command(label="cp", argv=("cp", str(case.wheel), str(scratch / "copy")))
-        costs = interleaved([_unzip(case), _repair(case, scratch), copy], rounds)
+    for case in (*published_cases(quick=run.quick), *changed_cases()):
+        copy = Command(label="cp", argv=("cp", str(case.wheel), str(run.scratch / "copy")))
+        costs = interleaved([_unzip(case), _repair(case, run.scratch), copy], run.rounds)
         reference = median_seconds(costs["unzip"])
-        [result] = scratch.glob(f"out/{case.wheel.name.partition('-')[0]}-*.whl")
+        [result] = run.scratch.glob(f"out/{case.wheel.name.partition('-')[0]}-*.whl")
         allowance = _deflate_seconds(case.wheel, result)
         target = REPAIR + allowance / reference
         yield Row.ratio(f"{case.label}: repair / unzip -t", costs, "repair", "unzip", most=target)
@@ -88,40 +90,43 @@ def repair(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
         result.unlink()
 
 
-def auditwheel(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
+def auditwheel(run: Run) -> Iterator[Row]:
     """Compare with auditwheel on the same wheels."""
     if importlib.util.find_spec("auditwheel") is None:
         raise BenchmarkError("auditwheel is not installed")
-    cases = [next(published_cases(quick=True)), *([] if quick else [next(changed_cases())])]
+    cases = [next(published_cases(quick=True)), *([] if run.quick else [next(changed_cases())])]
     for case in cases:
         paths = {"AUDITWHEEL_LD_LIBRARY_PATH": str(case.libraries)} if case.libraries else {}
         theirs = (sys.executable, "-m", "auditwheel")
-        target = str(scratch / "theirs")
+        target = str(run.scratch / "theirs")
         commands = [
             Command(label="show", argv=_tool(*case.nativelib("show"))),
             Command(label="auditwheel show", argv=(*theirs, "show", str(case.wheel)), environment=paths),
-            _repair(case, scratch),
+            _repair(case, run.scratch),
             Command(
                 label="auditwheel repair",
                 argv=(*theirs, "repair", "-w", target, str(case.wheel)),
                 environment=paths,
             ),
         ]
-        costs = interleaved(commands, max(1, rounds // 3))
+        costs = interleaved(commands, max(1, run.rounds // 3))
         yield Row.ratio(
             f"{case.label}: auditwheel show / show", costs, "auditwheel show", "show", least=AUDITWHEEL_SHOW
         )
         label = f"{case.label}: auditwheel repair / repair"
         yield Row.ratio(label, costs, "auditwheel repair", "repair", least=AUDITWHEEL_REPAIR)
-        shutil.rmtree(scratch / "out")
+        shutil.rmtree(run.scratch / "out")
 
 
-def memory(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
+def memory(run: Run) -> Iterator[Row]:
     """Measure peaks, also with one library that is larger than all that we may use."""
-    size = 100 if quick else 430
+    size = 100 if run.quick else 430
     large = Case(label=f"one library of {size} MiB", wheel=inputs.large_wheel(size))
-    for case in (*published_cases(quick=quick), *changed_cases(), large):
-        for command in (case.nativelib("repair", "--dry-run"), case.nativelib("repair", "-w", str(scratch / "out"))):
+    for case in (*published_cases(quick=run.quick), *changed_cases(), large):
+        for command in (
+            case.nativelib("repair", "--dry-run"),
+            case.nativelib("repair", "-w", str(run.scratch / "out")),
+        ):
             used = peak(Command(label="", argv=(*command, "--quiet")))
             label = f"{case.label}: {' '.join(command[: 2 if '--dry-run' in command else 1])}"
             yield Row.amount(f"{label}, peak of our process", used.own, "MiB", OWN_MEMORY)
@@ -129,9 +134,9 @@ def memory(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
                 yield Row.amount(f"{label}, peak of patchelf", used.children, "MiB")
 
 
-def start(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
+def start(run: Run) -> Iterator[Row]:
     """Measure what the tool costs before it does anything."""
-    small = scratch / "small-1.0-cp311-cp311-linux_x86_64.whl"
+    small = run.scratch / "small-1.0-cp311-cp311-linux_x86_64.whl"
     extension = next(
         content
         for name, content in inputs.members_of(inputs.published(inputs.SCIPY))
@@ -143,9 +148,9 @@ def start(rounds: int, scratch: Path, *, quick: bool) -> Iterator[Row]:
         Command(label="python", argv=(sys.executable, "-c", "pass")),
         Command(label="nativelib --help", argv=_tool("--help")),
         Command(label="show of a small wheel", argv=_tool(*case.nativelib("show"))),
-        _repair(case, scratch),
+        _repair(case, run.scratch),
     ]
-    costs = interleaved(commands, rounds)
+    costs = interleaved(commands, run.rounds)
     base = median_seconds(costs.pop("python"))
     for label, values in costs.items():
         name = "repair of a small wheel" if label == "repair" else label

@@ -328,8 +328,9 @@ target_link_libraries(p PRIVATE bar-lib::bar Foo::foo)
 @pytest.mark.parametrize("place", ["directory", "entry point"])
 def test_cmake_finds_the_packages(wheels: Wheels, tmp_path: Path, place: str) -> None:
     if place == "directory":
-        prefixes = [wheels.bar_lib / "cmake", wheels.foo_lib / "cmake"]
-        assert run(wheels.venv.python, "-m", "bar_lib", "--cmake-dir") == str(prefixes[0])
+        # The other package is found beside it.
+        prefixes = [Path(run(wheels.venv.python, "-m", "bar_lib", "--cmake-dir"))]
+        assert prefixes == [wheels.bar_lib / "cmake"]
     else:
         # What a build back end does: load the entry points of the environment and look where they are.
         code = """

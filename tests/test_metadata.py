@@ -139,6 +139,14 @@ def test_a_wheel_file_that_lacks_something_is_refused(old: str, new: str, messag
         parse_wheel_text(WHEEL.replace(old, new))
 
 
+def test_of_two_values_for_the_root_the_first_counts() -> None:
+    """Published wheels have them, and installers take the first; an edit leaves one."""
+    text = WHEEL.replace("Root-Is-Purelib: false\n", "Root-Is-Purelib: true\nRoot-Is-Purelib: False\n")
+    assert parse_wheel_text(text).root_is_purelib
+    edited = edit_wheel_text(text, generator=None, root_is_purelib=False, tags=None)
+    assert edited.count("Root-Is-Purelib: false") == edited.count("Root-Is-Purelib") == 1
+
+
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 def test_wheel_edits_touch_their_lines_only(ending: str) -> None:
     text = WHEEL.replace("\n", ending)

@@ -212,7 +212,7 @@ def test_numpy_from_its_own_sources(tmp_path: Path, no_host_libraries: Hiding, c
         assert [f for f in used if "blas" in Path(f).name] == [str(place.openblas / "openblas_lib" / "lib" / SONAME)]
 
     figures = {
-        "build seconds": built.seconds,
+        "build": {"seconds": built.seconds, "processor seconds": built.processor_seconds},
         "bytes": {file.name: file.stat().st_size for file in (library, built.wheel, wheel)},
         "tags": found["tags"],
         "tests": {name: asdict(count) for name, count in counts.items()},

@@ -406,7 +406,11 @@ def test_merge_keeps_the_author_s_and_replaces_ours() -> None:
     assert merge([new], (new,), "lib", wanted, marker) == ((), ())
     assert merge([new], (), "lib", wanted, marker) == ((), ())
     assert merge(["Lib[x]<3", "not a requirement!"], (), "lib", wanted, marker) == ((), (new,))
-    assert merge(["lib<1; extra == 'old'"], (), "lib", wanted, marker) == ((), (new,))
+    for elsewhere in ("extra == 'old'", "sys_platform == 'win32'", "os_name == 'nt' and platform_system != 'Linux'"):
+        assert merge([f"lib<1; {elsewhere}"], (), "lib", wanted, marker) == ((), (new,))
+    for here in ("sys_platform == 'linux'", "python_version >= '3.8'", "platform_machine == 'x86_64'"):
+        with pytest.raises(PlanError, match="no version"):
+            merge([f"lib<1; {here}"], (), "lib", wanted, marker)
     with pytest.raises(PlanError, match="no version"):
         merge(["LIB<1.2"], (), "lib", wanted, marker)
 

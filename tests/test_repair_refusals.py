@@ -400,6 +400,60 @@ def test_a_platform_tag_that_is_not_met_says_why(tmp_path: Path) -> None:
     refused(wheel, "--plat", "manylinux_2_17_x86_64", code="NL601", cwd=tmp_path, says=("counter/_new", "GLIBC_2.26"))
 
 
+# What is only a warning, unless --strict
+
+
+def test_a_provider_with_a_newer_tag(stock: Stock, tmp_path: Path) -> None:
+    if ARCHITECTURE != "x86_64":
+        pytest.skip("the tags are those of x86_64")
+    files = {"young/__init__.py": "", "young/lib/libcount.so.1": stock.bare}
+    young = make_wheel(tmp_path, "young-1.0-py3-none-manylinux_2_99_x86_64.whl", files)
+    options = ("--provided-by", young)
+    entry = accepted(nativelib("repair", stock.bare_consumer, *options, "-w", tmp_path / "out"))
+    [warned] = [finding for finding in entry["findings"] if finding["severity"] == "warning"]
+    assert warned["code"] == "NL402"
+    assert "manylinux_2_99_x86_64" in warned["message"]
+    assert "manylinux_2_5_x86_64" in warned["message"]
+    # The consumer's tag comes from the consumer alone.
+    assert "manylinux_2_5_x86_64" in entry["tags"]
+    refused(stock.bare_consumer, *options, "--strict", code="NL402", cwd=tmp_path)
+
+
+# What symbols do not show
+
+
+def test_facts_that_clash(stock: Stock, tmp_path: Path) -> None:
+    tool = '[tool.nativelib.abi]\nthreading = "openmp"'
+    provider = library_wheel(tmp_path / "wheels", stock.library, tool=tool)
+    options = ("--provided-by", provider, "--require-abi")
+    accepted(nativelib("repair", stock.consumer, *options, "threading=openmp", "-w", tmp_path / "out"))
+    says = ("threading", "openmp", "pthreads")
+    refused(stock.consumer, *options, "threading=pthreads", code="NL303", cwd=tmp_path, says=says)
+    unknown = accepted(nativelib("repair", stock.consumer, *options, "cxx=11", "-w", tmp_path / "out"))
+    assert [f["code"] for f in unknown["findings"] if f["severity"] == "warning"] == ["NL304"]
+    refused(stock.consumer, *options, "cxx=11", "--strict", code="NL304", cwd=tmp_path)
+
+
+def test_the_integer_width_is_seen_in_names(tmp_path: Path) -> None:
+    library = count_library(tmp_path / "blas", {"dgemm_64_": 1, "cblas_dgemm": 2}, soname="libblas.so.3")
+    wide = consumer_wheel(tmp_path / "in", plain_extension(tmp_path / "obj", library, functions=("dgemm_64_",)))
+    for width, code in (("32", "NL303"), ("64", None)):
+        tool = f'[tool.nativelib.abi]\nblas-int = "{width}"'
+        provider = library_wheel(tmp_path / width, library, name="blas-lib", tool=tool)
+        if code:
+            refused(wide, "--provided-by", provider, code=code, cwd=tmp_path, says=("dgemm_64_", "blas-int"))
+        else:
+            accepted(nativelib("repair", wide, "--provided-by", provider, "-w", tmp_path / "out"))
+
+
+def test_a_wheel_for_two_c_libraries(stock: Stock, tmp_path: Path) -> None:
+    more = "int getpid(void); int process(void) { return getpid(); }"
+    glibc = plain_extension(tmp_path / "g", stock.bare, more=more)
+    musl = plain_extension(tmp_path / "m", more=more, functions=(), module="_musl", cc="musl-gcc")
+    wheel = consumer_wheel(tmp_path / "in", glibc, files={"counter/_musl.abi3.so": musl})
+    refused(wheel, "--provided-by", stock.bare_provider, code="NL210", cwd=tmp_path, says=("musl", "glibc"))
+
+
 # Files that are no wheels
 
 

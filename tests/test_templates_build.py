@@ -48,7 +48,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     )
     for package, cmake, stem, soname, needs in (
         (foo, "Foo", "foo", Library().soname, []),
-        (bar, "bar-lib", "bar", BAR.soname, ["Foo"]),
+        (bar, "bar-lib", "bar", BAR.soname, [{"name": "Foo", "import_name": "foo_lib"}]),
     ):
         values = {
             "cmake_name": cmake,
@@ -116,7 +116,7 @@ def test_other_answers_of_the_command_line(wheels: tuple[Path, Path]) -> None:
     lib = f"{wheels[1]}/bar_lib/lib"
     assert tell(wheels, "--version", "--lib-dir") == f"1.2.3 {lib}"
     assert tell(wheels, "--include-dir") == f"{wheels[1]}/bar_lib/include"
-    assert tell(wheels, "--pkg-config-dir") == f"{lib}/pkgconfig"
+    assert tell(wheels, "--pkg-config-dir") == f"{lib}/pkgconfig:{wheels[0]}/foo_lib/lib/pkgconfig"
     assert tell(wheels, "--cmake-dir") == f"{wheels[1]}/bar_lib/lib/cmake"
     assert tell(wheels, "--loaded") == f"{BAR.soname} {lib}/{BAR.soname}"
     assert tell(wheels).startswith("usage: python -m bar_lib [-h] [--cflags]")
@@ -254,7 +254,8 @@ def fill(template: str, text: str) -> str:
     }
     values |= {"programs": [{"function": "go", "file": text}], "pkg_config_names": [text]}
     if template.endswith((".pc.j2", ".cmake.j2", ".ld.j2")):
-        values |= {"description": text, "sonames": [text], "requires": [text], "soname": text}
+        requires = [text] if ".pc." in template else [{"name": text, "import_name": text}]
+        values |= {"description": text, "sonames": [text], "requires": requires, "soname": text}
         values |= {"cmake_name": text, "libraries": [{"stem": text, "soname": text}], "file": text}
     values |= {"cmake_name": text, "begin": HOOK_BEGIN, "end": HOOK_END, "strict": True, "hints": [[text, text]]}
     values |= {"stem": text, "hidden": "_a_nl.a", "package": True, "directory": text, "file": text}

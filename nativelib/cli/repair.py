@@ -137,7 +137,7 @@ def _add_library_options(group: argparse._ArgumentGroup) -> None:
         default=[],
         type=key_value,
         metavar="SONAME=TEXT",
-        help="say TEXT when the system lacks this excluded library: what to install",
+        help="say TEXT when the system lacks this library that is left to it: what to install",
     )
     group.add_argument("--no-graft", action="store_true", help="refuse what would have to be copied into the wheel")
     group.add_argument(

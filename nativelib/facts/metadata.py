@@ -134,7 +134,9 @@ def parse_wheel_text(text: str) -> WheelText:
     if wheel_version and wheel_version.partition(".")[0] != "1":
         message = f"WHEEL says Wheel-Version {wheel_version}, but only 1.x is known."
         problems.append(error(Code.BAD_METADATA, "WHEEL", message))
-    purelib = _one(headers, "Root-Is-Purelib", "WHEEL", problems)
+    # Published wheels say it twice, true and False (scipy-openblas64 0.3.27.44.6); installers take the first.
+    first = [header for header in headers if header.key == "root-is-purelib"][:1]
+    purelib = _one(first, "Root-Is-Purelib", "WHEEL", problems)
     if purelib and purelib.lower() not in ("true", "false"):
         message = f"WHEEL says Root-Is-Purelib {purelib!r}, which is neither true nor false."
         problems.append(error(Code.BAD_METADATA, "WHEEL", message))

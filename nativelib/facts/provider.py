@@ -87,7 +87,12 @@ class Provider:
         for library in self.libraries:
             if soname in library.names:
                 return library
-        return self.libraries[0] if self.only == soname and len(self.libraries) == 1 else None
+        if self.only is None:
+            return None
+        # The user says that it has it: then it is the one library that none of its others needs.
+        needed = {name for library in self.every for name in library.facts.needed}
+        roots = [library for library in self.libraries if library.soname not in needed]
+        return roots[0] if len(roots) == 1 else None
 
     def machines(self) -> Iterator[str]:
         """Yield the architecture of each library."""

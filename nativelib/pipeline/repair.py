@@ -14,6 +14,7 @@ from nativelib.findings import Code, Severity
 from nativelib.pipeline.answers import answer_all, gather_evidence
 from nativelib.pipeline.finish import drop_unchanged, finish
 from nativelib.plan.answers import broken_findings, raise_errors, unused_findings, unused_hints
+from nativelib.plan.foreign import outer_sonames
 from nativelib.plan.inputs import RepairInput
 from nativelib.plan.needs import Ground, excluded, index_inside
 from nativelib.plan.options import RepairOptions
@@ -86,6 +87,8 @@ class WheelNeeds:
     needs: tuple[Need, ...] = ()
     outside: Outside = field(default_factory=Outside)
     path: SearchPath | None = None
+    offered: tuple[Provider, ...] = ()
+    """All providers that the user named."""
 
 
 def repair_wheels(
@@ -158,7 +161,15 @@ def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest
     for provider in {need.provider.name: need.provider for need in needs if need.provider is not None}.values():
         check_provider(provider, architecture, libc)
     wheel = replace(wheel, elf=files)
-    return WheelNeeds(wheel=wheel, libc=libc, architecture=architecture, needs=needs, outside=outside, path=directories)
+    return WheelNeeds(
+        wheel=wheel,
+        libc=libc,
+        architecture=architecture,
+        needs=needs,
+        outside=outside,
+        path=directories,
+        offered=tuple(providers),
+    )
 
 
 def plan_one(read: WheelNeeds, options: RepairOptions) -> Plan:
@@ -186,6 +197,7 @@ def plan_one(read: WheelNeeds, options: RepairOptions) -> Plan:
         outside=read.outside,
         evidence=_evidence(read),
         generator=f"nativelib {__version__}",
+        offered=read.offered,
     )
     return drop_unchanged(plan_wheel(given, options), wheel)
 
@@ -220,10 +232,12 @@ def _unused(request: RepairRequest, providers: Sequence[Provider], reads: Sequen
     if not reads:
         return []
     needs = [need for read in reads for need in read.needs]
+    inner = outer_sonames(needs, providers)
     matched = frozenset(
         glob
         for glob in request.options.excludes
-        if any(
+        if any(excluded(soname, None, [glob]) for soname in inner)
+        or any(
             excluded(need.soname, read.outside.paths.get((need.requester, need.soname)), [glob])
             for read in reads
             for need in read.needs

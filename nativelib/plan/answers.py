@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from nativelib.errors import PlanError
 from nativelib.facts.tags import is_extension
 from nativelib.findings import Code, Finding, Severity, error, warning
+from nativelib.plan.foreign import chain
 from nativelib.plan.needs import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from nativelib.facts.outside import Outside
     from nativelib.facts.provider import Provider
@@ -94,7 +95,7 @@ def _needed_by_others(needs: Sequence[Need], providers: Sequence[Provider]) -> s
     """Return the origins of providers that only other providers need, directly or not."""
     known = {provider.name: provider for provider in providers}
     queue = [need.provider for need in needs if need.provider is not None]
-    seen: set[str] = set()
+    seen = {link.provider.origin for link in chain(needs, providers)}
     while queue:
         manifest = queue.pop().manifest
         for require in manifest.requires if manifest is not None else ():
@@ -132,7 +133,7 @@ def unused_findings(
 
 def unused_hints(needs: Sequence[Need], hints: Collection[str]) -> list[Finding]:
     """Return a warning for each soname of *hints* that no wheel of the call leaves to the system."""
-    left = {need.soname for need in needs if need.answer is Answer.EXCLUDED}
+    left = {need.soname for need in needs if need.answer in {Answer.EXCLUDED, Answer.POLICY}}
     text = "--system-hint {} names no library that is left to the system."
     remedy = "Write the soname as the wheel has it, and exclude it with --exclude."
     return [warning(Code.UNUSED_EXCLUDE, name, text.format(name), remedy) for name in hints if name not in left]

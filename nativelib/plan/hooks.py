@@ -9,6 +9,7 @@ from nativelib.facts.elf import Libc
 from nativelib.facts.provider import ProviderKind
 from nativelib.facts.wheel import Scheme, place_of
 from nativelib.findings import Code, Finding, error, note, warning
+from nativelib.plan.foreign import chain, closure, foreign_findings
 from nativelib.plan.graft import depend_first
 from nativelib.plan.hook import HOOK, around_block, decode, hooked_package, package_texts, with_import
 from nativelib.plan.moves import Companion, goes_first
@@ -39,7 +40,7 @@ TEMPLATE_SCRIPT = "consumer/script.py.j2"
 def packages(given: RepairInput, options: RepairOptions) -> dict[str | None, tuple[Need, ...]]:
     """Return ``__init__.py`` members to the needs that must be loaded before the ELF files below them.
 
-    Those are provided libraries, and excluded ones of the system that have a hint. ``None`` holds extensions without a
+    Those are provided libraries, and ones of the system that have a hint. ``None`` holds extensions without a
     regular package.
     """
     groups = by_requester(given.needs)
@@ -75,31 +76,35 @@ def plan_hooks(
         if init is None:
             continue
         member = posixpath.join(posixpath.dirname(init), f"{HOOK}.py")
-        actions.append(_hook_action(wheel, member, hook_values(first, used, options)))
+        actions.append(_hook_action(wheel, member, hook_values(first, used, options, given.offered)))
         edited = with_import(wheel.texts[init], init)
         if edited is not None:
             actions.append(Write(member=init, text=decode(edited)))
     for move in {move.companion: move for move in moves}.values():
         behind = [other.old for other in moves if other.companion == move.companion]
         ahead = [need for old in behind for need in reachable(old, groups) if goes_first(need, options)]
-        actions.append(_companion(wheel, move, hook_values(ahead, used, options)))
+        actions.append(_companion(wheel, move, hook_values(ahead, used, options, given.offered)))
     findings = _without_package(given, moves, options)
+    findings += foreign_findings(given.needs, given.offered, given.evidence.policy, options)
     if given.libc is Libc.MUSL:
         findings += _foreign_on_musl(given.needs, options)
     return actions, findings
 
 
 def hook_values(
-    first: Sequence[Need], used: Mapping[str, Mapping[str, frozenset[Symbol]]], options: RepairOptions
+    first: Sequence[Need],
+    used: Mapping[str, Mapping[str, frozenset[Symbol]]],
+    options: RepairOptions,
+    offered: Sequence[Provider],
 ) -> dict[str, Any]:
-    """Return what the template of a strict hook gets for the needs that go *first*."""
-    excluded = sorted({need.soname for need in first if need.answer is Answer.EXCLUDED})
+    """Return what the template of a strict hook gets for the needs that go *first*; *offered* are all providers."""
+    hinted = sorted({need.soname for need in first if need.answer is not Answer.PROVIDED})
     return {
         "begin": HOOK_BEGIN,
         "end": HOOK_END,
         "strict": True,
-        "providers": provider_values(first, used, options),
-        "hints": [[soname, options.system_hints[soname]] for soname in excluded],
+        "providers": provider_values(first, used, options, offered),
+        "hints": [[soname, options.system_hints[soname]] for soname in hinted],
     }
 
 
@@ -114,7 +119,7 @@ def _companion(wheel: WheelFacts, move: Move, values: dict[str, Any]) -> Generat
         }
         return Generate(member=move.companion, template=TEMPLATE_SCRIPT, values=values, mode=0o755)
     stem = file.partition(".")[0]
-    hidden = ".".join([*place_of(directory).path.split("/"), stem] if directory else [stem])
+    hidden = ".".join([*filter(None, place_of(move.new).directory.split("/")), stem])
     place = {"stem": stem, "hidden": hidden, "package": move.package}
     return Generate(member=move.companion, template=TEMPLATE_LOADER, values={**values, **place})
 
@@ -135,21 +140,18 @@ def _hook_action(wheel: WheelFacts, member: str, values: dict[str, Any]) -> Gene
 
 
 def provider_values(
-    provided: Sequence[Need], used: Mapping[str, Mapping[str, frozenset[Symbol]]], options: RepairOptions
+    provided: Sequence[Need],
+    used: Mapping[str, Mapping[str, frozenset[Symbol]]],
+    options: RepairOptions,
+    offered: Sequence[Provider],
 ) -> list[dict[str, Any]]:
-    """Return what the hook's template gets for each provider, in order of name."""
-    grouped: dict[str, list[Need]] = {}
-    for need in provided:
-        if need.provider is not None:
-            grouped.setdefault(need.provider.name, []).append(need)
+    """Return what the hook's template gets for each provider, in the order in which they are to be loaded."""
     out: list[dict[str, Any]] = []
-    for name, group in sorted(grouped.items()):
-        provider = group[0].provider
-        if provider is None:
-            continue
-        wanted = specifier(provider, used.get(name, {}), pin=options.pin)
-        sonames = sorted({need.library.soname for need in group if need.library is not None})
-        out.append(provider_value(provider, wanted, sonames))
+    for link in chain(provided, offered):
+        # --pin is about what the consumer itself requires; others are named in messages only.
+        pin = options.pin if link.provider.name in used else "auto"
+        wanted = specifier(link.provider, used.get(link.provider.name, {}), pin=pin)
+        out.append(provider_value(link.provider, wanted, link.sonames))
     return out
 
 
@@ -158,14 +160,9 @@ def provider_value(provider: Provider, wanted: SpecifierSet, sonames: Sequence[s
     files: list[dict[str, str]] = []
     needed = [library for library in provider.libraries if library.soname in sonames]
     if provider.kind is ProviderKind.FOREIGN:
-        by_soname = {library.soname: library for library in provider.every}
-        order = depend_first([(library.file, library.facts) for library in provider.every])
-        closure = _closure(provider, sonames)
-        files = [
-            {"soname": soname, "path": by_soname[soname].file}
-            for soname in order
-            if soname in closure and soname in by_soname
-        ]
+        by_soname = {library.soname: library for library in closure(provider, sonames)}
+        order = depend_first([(library.soname, library.facts) for library in by_soname.values()])
+        files = [{"soname": soname, "path": by_soname[soname].file} for soname in order]
     return {
         "kind": provider.kind.value,
         "name": provider.name,
@@ -175,18 +172,6 @@ def provider_value(provider: Provider, wanted: SpecifierSet, sonames: Sequence[s
         "sonames": list(sonames),
         "files": files,
     }
-
-
-def _closure(provider: Provider, sonames: Sequence[str]) -> frozenset[str]:
-    by_soname = {library.soname: library for library in provider.every}
-    out: set[str] = set()
-    queue = list(sonames)
-    while queue:
-        soname = queue.pop()
-        if soname not in out and soname in by_soname:
-            out.add(soname)
-            queue.extend(by_soname[soname].facts.needed)
-    return frozenset(out)
 
 
 def _without_package(given: RepairInput, moves: Sequence[Move], options: RepairOptions) -> list[Finding]:

@@ -34,6 +34,8 @@ class RepairInput:
     """Linked copies and system libraries, for the proof."""
     generator: str
     """What ``WHEEL`` names as generator: ``nativelib <version>``."""
+    offered: tuple[Provider, ...] = ()
+    """All providers that the user named: one may have what another needs."""
 
     @property
     def providers(self) -> tuple[Provider, ...]:

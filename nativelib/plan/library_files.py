@@ -182,7 +182,7 @@ def _cmake(given: LibraryInput, layout: Layout) -> list[Action]:
         "version": given.project.version,
         "libraries": [{"stem": link_stem(lib.original_soname), "soname": lib.soname} for lib in layout.offered],
         "requires": [
-            (provider.manifest.cmake_name or provider.name)
+            {"name": provider.manifest.cmake_name or provider.name, "import_name": provider.manifest.import_name}
             for provider in given.providers
             if provider.manifest is not None
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import posixpath
 from dataclasses import dataclass
 from enum import StrEnum
@@ -50,8 +51,8 @@ class Move:
 
 
 def goes_first(need: Need, options: RepairOptions) -> bool:
-    """Return whether something must run before the file that has *need*: a provider, or the hint of an exclusion."""
-    hinted = need.answer is Answer.EXCLUDED and need.soname in options.system_hints
+    """Return whether something must run before the file that has *need*: a provider, or a hint for the system's."""
+    hinted = need.answer in {Answer.EXCLUDED, Answer.POLICY} and need.soname in options.system_hints
     return need.answer is Answer.PROVIDED or hinted
 
 
@@ -100,7 +101,10 @@ def _is_imported(member: str, facts: ElfFacts) -> bool:
     name = posixpath.basename(posixpath.dirname(path)) if stem == "__init__" else stem
     wanted = (f"PyInit_{name}", f"_cffi_pypyinit_{name}")
     # Names that are not ASCII are encoded as in PEP 489.
-    return name.isidentifier() and any(s.name in wanted or s.name.startswith("PyInitU_") for s in facts.exports)
+    dotted = [*path.split("/")[:-1], name]
+    if not all(part.isidentifier() and not keyword.iskeyword(part) for part in dotted):
+        return False
+    return any(s.name in wanted or s.name.startswith("PyInitU_") for s in facts.exports)
 
 
 def _is_in_site(need: Need) -> bool:

@@ -43,7 +43,7 @@ class RepairOptions:
     loader_modules: bool = False
     """``--loader-modules``: extensions without a regular package get a module in front that loads their libraries."""
     system_hints: Mapping[str, str] = field(default_factory=dict)
-    """``--system-hint SONAME=TEXT``: what the hook says if the system lacks a library that was excluded."""
+    """``--system-hint SONAME=TEXT``: what the hook says if the system lacks a library that is left to it."""
     strict: bool = False
     """``--strict``: warnings are errors."""
     level: int = 6

@@ -139,7 +139,7 @@ def member_edits(
                 warning(
                     Code.RUN_PATH_DROPPED,
                     member,
-                    f"Run path entries that leave the installation were removed: {':'.join(dropped)}.",
+                    f"Run path entries that leave the installation were removed: {':'.join(dict.fromkeys(dropped))}.",
                     "Nothing to do, unless the file relied on them.",
                 )
             )

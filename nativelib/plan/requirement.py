@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -15,12 +16,17 @@ from nativelib.findings import Code
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from packaging.markers import Marker
+
     from nativelib.facts.elf import Symbol
     from nativelib.facts.manifest import Manifest
     from nativelib.facts.provider import Provider
 
 MARKER = 'sys_platform == "linux"'
 """The marker of every wheel of a release: lockers read one wheel's metadata for all of them."""
+
+_LINUX = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+"""Environment markers that every installation of a wheel for Linux has (PEP 508)."""
 
 PINS = ("auto", "exact", "minimum", "compatible")
 """Words that ``--pin`` understands; anything else is a specifier."""
@@ -155,7 +161,7 @@ def merge(
         if value in earlier:
             if value != wanted:
                 remove.append(value)
-        elif "extra" not in str(present.marker or "") and contradictory(present.specifier, specifiers):
+        elif _applies(present.marker) and contradictory(present.specifier, specifiers):
             raise PlanError.of(
                 Code.REQUIREMENT_CLASH,
                 "METADATA",
@@ -164,6 +170,16 @@ def merge(
             )
     add = () if wanted in existing else (wanted,)
     return tuple(remove), add
+
+
+def _applies(marker: Marker | None) -> bool:
+    """Return whether a requirement with *marker* may count where the wheel is installed: on Linux, without an extra."""
+    if marker is None:
+        return True
+    variables = set(re.findall(r"[a-z_]{2,}", re.sub(r"""(["']).*?\1""", "", str(marker)))) - {"and", "or", "not", "in"}
+    if variables <= set(_LINUX):
+        return marker.evaluate(dict(_LINUX))
+    return "extra" not in variables
 
 
 def contradictory(one: SpecifierSet, other: SpecifierSet) -> bool:

