@@ -11,6 +11,7 @@ import sys
 import tomllib
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -29,10 +30,13 @@ from tests.support.venvs import clean_environment
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _ROOT = Path(__file__).resolve().parent.parent
-_DOCUMENTS = ("README.md", "docs/findings.md", "docs/reference.md", "docs/design.md", "examples/openblas/README.md")
+_DOCUMENTS = (
+    *("README.md", "docs/findings.md", "docs/reference.md", "docs/design.md", "docs/building.md"),
+    "examples/openblas/README.md",
+)
 _TEXT = {name: (_ROOT / name).read_text(encoding="utf-8") for name in _DOCUMENTS}
 _README, _FINDINGS, _REFERENCE = (_TEXT[name] for name in _DOCUMENTS[:3])
 _HOME = "/home/user/nativelib"
@@ -283,20 +287,24 @@ def test_messages_are_sentences() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def run_shown(text: str, directory: Path, root: Path, *, skip: str = r"(?!)") -> list[str]:
+def run_shown(
+    text: str, directory: Path, root: Path, *, skip: str = r"(?!)", env: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
     """Run the commands of a document in one shell that starts in *directory*, and return how the outputs differ.
 
-    *root* is what the document calls ``/home/user/nativelib``; commands that match *skip* are left out.
+    *root* is what the document calls ``/home/user/nativelib``; commands that match *skip* are left out; *env* are
+    further environment variables.
     """
     commands = [item for item in shown(text) if not re.match(skip, item.command)]
     mark = "@@@@ next command"
     script = "".join(f"{item.command}\necho; echo '{mark}'\n" for item in commands)
     programs = {str(Path(require("nativelib")).parent), str(Path(sys.executable).parent)}
     path = ":".join([*programs, os.environ["PATH"]])
+    own = {"PATH": path, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         ["bash", "-c", f"exec 2>&1\n{script}"],
         cwd=directory,
-        env=clean_environment({"PATH": path, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONDONTWRITEBYTECODE": "1"}),
+        env=clean_environment({**own, **env}),
         stdout=subprocess.PIPE,
         text=True,
         check=False,

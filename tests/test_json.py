@@ -74,7 +74,9 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Stock:
 
 
 def test_the_schemas_are_valid_and_complete() -> None:
-    assert {"build.json", "finding.json", "manifest.json", "plan.json", "repair.json", "show.json"} <= set(SCHEMAS)
+    assert {"build.json", "finding.json", "manifest.json", "plan.json", "repair.json", "shim.json", "show.json"} <= set(
+        SCHEMAS
+    )
     for name, schema in SCHEMAS.items():
         Draft202012Validator.check_schema(schema)
         assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -190,6 +192,19 @@ def test_show(stock: Stock, tmp_path: Path) -> None:
     for code, found in ((1, nativelib("show", stock.broken, tmp_path / "none.whl")),):
         assert found.code == code
         check("show", found.document)
+
+
+def test_shim(stock: Stock, tmp_path: Path) -> None:
+    hook = tmp_path / "_distributor_init.py"
+    for options, code in (((), 0), (("-o", str(hook)), 0), (("-o", str(hook / "below")), 1)):
+        answer = nativelib("shim", "--provided-by", stock.provider, *options)
+        assert answer.code == code
+        check("shim", answer.document)
+        assert bool(answer.errors()) == bool(code)
+    assert "count_lib" in hook.read_text()
+    missing = nativelib("shim", "--provided-by", "no-such-distribution")
+    assert missing.code == 1
+    check("shim", missing.document)
 
 
 # Failure: JSON all the same

@@ -767,7 +767,7 @@ def plan(stock: Stock, tmp_path: Path) -> Plan:
     copy.mkdir()
     for path in (stock.wheel, *(library for directory in stock.libraries for library in directory.glob("*.so.*"))):
         shutil.copy(path, copy)
-    options = (*stock.options[:-1], copy, "--dry-run", "--plan-out", tmp_path / "plan.json")
+    options: list[str | Path] = [*stock.options[:-1], copy, "--dry-run", "--plan-out", tmp_path / "plan.json"]
     answer = nativelib("repair", copy / stock.wheel.name, *options)
     assert answer.code == 0, answer.stdout
     return plan_from_json(json.loads((tmp_path / "plan.json").read_text()))

@@ -406,7 +406,7 @@ def test_a_platform_tag_that_is_not_met_says_why(tmp_path: Path) -> None:
 def test_a_provider_with_a_newer_tag(stock: Stock, tmp_path: Path) -> None:
     if ARCHITECTURE != "x86_64":
         pytest.skip("the tags are those of x86_64")
-    files = {"young/__init__.py": "", "young/lib/libcount.so.1": stock.bare}
+    files: dict[str, str | Path] = {"young/__init__.py": "", "young/lib/libcount.so.1": stock.bare}
     young = make_wheel(tmp_path, "young-1.0-py3-none-manylinux_2_99_x86_64.whl", files)
     options = ("--provided-by", young)
     entry = accepted(nativelib("repair", stock.bare_consumer, *options, "-w", tmp_path / "out"))

@@ -40,7 +40,7 @@ def add_provider_options(group: argparse._ArgumentGroup) -> None:
 def key_value(text: str) -> tuple[str, str]:
     """Parse ``KEY=VALUE`` for argparse."""
     key, separator, value = text.partition("=")
-    if not separator or not re.fullmatch(r"[\w.-]+", key):
+    if not separator or not re.fullmatch(r"[\w.+-]+", key):
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
     return key, value
 

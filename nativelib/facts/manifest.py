@@ -6,6 +6,9 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
 from nativelib.errors import ReadError
 from nativelib.facts.elf import Symbol
 from nativelib.findings import Code
@@ -127,7 +130,7 @@ def parse_manifest(text: str, *, where: str) -> Manifest:
                 f"This manifest has schema {document['schema']!r}, and this nativelib understands {SCHEMA}.",
                 "Use a newer nativelib.",
             )
-        return Manifest(
+        found = Manifest(
             name=_text(document, "name"),
             version=_text(document, "version"),
             import_name=_text(document, "import_name"),
@@ -155,13 +158,27 @@ def parse_manifest(text: str, *, where: str) -> Manifest:
                 for soname, symbols in document.get("exports", {}).items()
             },
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as cause:
+        _check(found)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as cause:
         raise ReadError.of(
             Code.NOT_A_PROVIDER,
             where,
             f"The manifest is not readable: {type(cause).__name__}: {cause}.",
             "Build the library wheel again.",
         ) from cause
+    return found
+
+
+def _check(manifest: Manifest) -> None:
+    """Raise ValueError or AttributeError for versions, a policy or import names that cannot be used as such."""
+    firsts = {first for symbols in manifest.exports.values() for first in symbols.values()}
+    for version in (manifest.version, *firsts):
+        Version(version)
+    if manifest.compatible is not None:
+        SpecifierSet(manifest.compatible.replace("{version}", Version(manifest.version).public))
+    for name in (manifest.import_name, *(require.import_name for require in manifest.requires)):
+        if not name.isidentifier():
+            raise ValueError(f"{name!r} is not a Python name")
 
 
 def _library(item: Mapping[str, Any]) -> ManifestLibrary:

@@ -39,6 +39,9 @@ def gather_evidence(
     if not linked:
         return Evidence()
     system = [(n.requester, n.soname) for n in needs if n.answer in {Answer.POLICY, Answer.EXCLUDED}]
+    # What the system's part of a provider's needs exports, those who load the provider may use as well.
+    brought = {s for n in needs if n.provider is not None for lib in n.provider.every for s in lib.facts.needed}
+    system += [(linked[0][0], soname) for soname in sorted(brought & policy)]
     found = locate([*linked, *system], files, path, Outside())
     return Evidence(
         references={key: found.files[real] for key in linked if (real := found.paths[key]) is not None},

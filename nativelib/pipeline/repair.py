@@ -10,7 +10,7 @@ from nativelib import __version__
 from nativelib.errors import NativelibError, PlanError
 from nativelib.facts.elf import Libc
 from nativelib.facts.outside import Outside
-from nativelib.findings import Code, Severity
+from nativelib.findings import Code, Severity, error
 from nativelib.pipeline.answers import answer_all, gather_evidence
 from nativelib.pipeline.finish import drop_unchanged, finish
 from nativelib.plan.answers import broken_findings, raise_errors, unused_findings, unused_hints
@@ -135,6 +135,12 @@ def read_providers(request: RepairRequest) -> tuple[Provider, ...]:
             providers.append(read_provider(text, python=request.python, imported=request.import_providers))
         except NativelibError as problem:
             findings += problem.findings
+    releases: dict[str, Provider] = {}
+    for provider in providers:
+        first = releases.setdefault(provider.name, provider)
+        if first.version != provider.version:
+            message = f"{first.label} and {provider.label} cannot be installed together."
+            findings.append(error(Code.AMBIGUOUS_PROVIDER, provider.origin, message, "Name one release of it."))
     if findings:
         raise PlanError(findings)
     return tuple(providers)

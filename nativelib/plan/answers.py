@@ -16,7 +16,7 @@ from nativelib.plan.foreign import chain
 from nativelib.plan.needs import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from nativelib.facts.outside import Outside
     from nativelib.facts.provider import Provider
@@ -54,6 +54,23 @@ def missing_findings(needs: Sequence[Need], outside: Outside, severity: Severity
                 f"(--exclude {need.soname}).",
             )
         )
+    return list(dict.fromkeys(out))
+
+
+def forgotten_findings(needs: Sequence[Need], earlier: Mapping[str, str]) -> list[Finding]:
+    """Return an error for each need that an earlier repair left to a provider which was not named again.
+
+    *earlier* maps such sonames to the providers. Nothing is wrong as long as the wheel stays as it is; but a second copy
+    beside the provider's, or a hook that no longer loads it, would be.
+    """
+    rewritten = any(need.answer is Answer.PROVIDED for need in needs)
+    out: list[Finding] = []
+    for need in needs:
+        lost = need.answer is Answer.GRAFT or (rewritten and need.answer in {Answer.POLICY, Answer.EXCLUDED})
+        if lost and need.soname in earlier:
+            name = earlier[need.soname]
+            message = f"It needs {need.soname}, which an earlier repair left to {name}; {name} was not named this time."
+            out.append(error(Code.MISSING_LIBRARY, need.requester, message, f"Add --provided-by {name}."))
     return list(dict.fromkeys(out))
 
 

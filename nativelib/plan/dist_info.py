@@ -54,6 +54,12 @@ def earlier_note(wheel: WheelFacts) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def earlier_providers(wheel: WheelFacts) -> dict[str, str]:
+    """Return the sonames that an earlier repair left to providers, with the names of these."""
+    noted = [item for item in earlier_note(wheel).get("provided", []) if isinstance(item, dict)]
+    return {str(item["as"]): str(item["provider"]) for item in noted if {"as", "provider"} <= item.keys()}
+
+
 def plan_requires(
     wheel: WheelFacts,
     providers: Sequence[Provider],

@@ -159,7 +159,7 @@ def _tail(line: bytes, column: int, source: bytes) -> str:
 def _parse(source: bytes, where: str) -> ast.Module:
     try:
         return ast.parse(source)
-    except (SyntaxError, ValueError) as cause:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as cause:
         raise PlanError.of(
             Code.HOOK_REFUSED, where, f"This Python file cannot be parsed, so nothing can be put into it: {cause}."
         ) from cause

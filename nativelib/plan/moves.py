@@ -79,7 +79,7 @@ def plan_moves(wheel: WheelFacts, needs: Sequence[Need], options: RepairOptions)
         wanted = scheme is Scheme.SCRIPTS or any(goes_first(need, options) for need in found)
         if move is not None and wanted:
             moves.append(move)
-    in_the_way = [finding for move in moves for finding in _in_the_way(wheel, move)]
+    in_the_way = [finding for move in moves for finding in (*_in_the_way(wheel, move), *_needed(needs, move))]
     if in_the_way:
         raise PlanError(in_the_way)
     return tuple(moves)
@@ -111,6 +111,16 @@ def _is_in_site(need: Need) -> bool:
     if need.answer is Answer.WHEEL:
         return place_of(need.source or "").scheme is Scheme.SITE
     return need.answer in {Answer.PROVIDED, Answer.GRAFT}
+
+
+def _needed(needs: Sequence[Need], move: Move) -> list[Finding]:
+    """Return an error for each file that needs the one that is to move under its present name."""
+    if posixpath.basename(move.old) == posixpath.basename(move.new):
+        return []
+    message = f"{{}} needs {posixpath.basename(move.old)}, which cannot be found once it has moved to {move.new}."
+    remedy = "Put the extension into a package, or repair without --loader-modules."
+    users = sorted({need.requester for need in needs if need.answer is Answer.WHEEL and need.source == move.old})
+    return [error(Code.HOOK_REFUSED, move.old, message.format(user), remedy) for user in users]
 
 
 def _in_the_way(wheel: WheelFacts, move: Move) -> list[Finding]:

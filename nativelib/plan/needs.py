@@ -73,7 +73,7 @@ def index_inside(files: Mapping[str, ElfFacts]) -> dict[str, tuple[str, ...]]:
     """Return soname to members for the shared libraries among *files*; without DT_SONAME the file name counts."""
     out: dict[str, list[str]] = {}
     for name, facts in files.items():
-        if facts.dynamic and not facts.python_extension:
+        if facts.dynamic:
             names = {facts.soname or posixpath.basename(name), posixpath.basename(name)}
             for soname in names:
                 out.setdefault(soname, []).append(name)
@@ -107,8 +107,10 @@ def unsearched(needs: Sequence[Need], outside: Outside) -> tuple[tuple[str, str]
 
 
 def _answer(requester: str, facts: ElfFacts, soname: str, ground: Ground, outside: Outside) -> Need:
-    # glibc ends the process if a version need names a library that DT_NEEDED no longer does.
-    if _LIBPYTHON.match(soname) and not any(need.library == soname for need in facts.version_needs):
+    # A program has no interpreter around it. And glibc ends the process if a version need names a library that
+    # DT_NEEDED no longer does.
+    brought = facts.interpreter is None and not any(need.library == soname for need in facts.version_needs)
+    if _LIBPYTHON.match(soname) and brought:
         return Need(requester=requester, soname=soname, answer=Answer.PYTHON)
     offers = _offers(soname, ground.providers)
     member = _member(requester, facts, soname, ground)
@@ -180,10 +182,15 @@ def _member(requester: str, facts: ElfFacts, soname: str, ground: Ground) -> str
 def _provider_wins(member: str, soname: str, library: ProvidedLibrary, ground: Ground) -> bool:
     if soname in ground.replace:
         return True
-    if any(part.endswith((".libs", ".dylibs")) for part in member.split("/")[:-1]):
+    if is_graft(member):
         return True
     own, theirs = ground.files[member], library.facts
     return own.sha256 == theirs.sha256 or (own.build_id is not None and own.build_id == theirs.build_id)
+
+
+def is_graft(member: str) -> bool:
+    """Return whether *member* lies in a directory of grafts, as every tool that makes them calls it."""
+    return any(part.endswith((".libs", ".dylibs")) for part in member.split("/")[:-1])
 
 
 def reachable(start: str, needs: Mapping[str, Collection[Need]]) -> tuple[Need, ...]:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _ILP64 = re.compile(r"(^|_)(cblas_|lapacke?_)?[a-z0-9]+_?64_$", re.IGNORECASE)
 
+# Templates, type information and guards of the C++ standard library: every C++ library exports its own equal copies.
+_COPIED = re.compile(r"_Z(T[ISVT]|G[VR]|Z)?N?K?(S[tsaiod]|9__gnu_cxx)")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proofs:
@@ -143,7 +146,9 @@ def collision_findings(providers: Sequence[Provider]) -> list[Finding]:
     """Return a warning for each pair of providers whose libraries export the same names."""
     out: list[Finding] = []
     for one, other in combinations(sorted(providers, key=lambda p: p.name), 2):
-        names = sorted({str(s) for s in _exports(one)} & {str(s) for s in _exports(other)})
+        if _needs(one, other) or _needs(other, one):
+            continue  # made for each other: they are in one scope whoever opens them, and share on purpose
+        names = sorted(str(s) for s in _exports(one) & _exports(other) if not _COPIED.match(s.name))
         if names:
             shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
             out.append(
@@ -155,6 +160,11 @@ def collision_findings(providers: Sequence[Provider]) -> list[Finding]:
                 )
             )
     return out
+
+
+def _needs(one: Provider, other: Provider) -> bool:
+    offered = {library.soname for library in other.libraries}
+    return any(not offered.isdisjoint(library.facts.needed) for library in one.every)
 
 
 def _exports(provider: Provider) -> frozenset[Symbol]:

@@ -10,10 +10,10 @@ from nativelib.facts.elf import ElfEdit
 from nativelib.facts.wheel import Scheme, place_of
 from nativelib.findings import Code, Finding, error, note, warning
 from nativelib.plan import dist_info, hooks
-from nativelib.plan.answers import answer_findings, broken_findings, raise_errors
+from nativelib.plan.answers import answer_findings, broken_findings, forgotten_findings, raise_errors
 from nativelib.plan.graft import hashed_name, run_path
 from nativelib.plan.moves import plan_moves
-from nativelib.plan.needs import Answer, by_requester
+from nativelib.plan.needs import Answer, by_requester, is_graft
 from nativelib.plan.proofs import prove_all
 from nativelib.plan.retag import retag
 from nativelib.plan.values import Drop, Graft, Grafted, Patch, Plan, Provided, Summary
@@ -49,11 +49,14 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     """
     wheel = given.wheel
     findings = [*broken_findings(wheel, given.needs), *answer_findings(given.needs, given.outside, options)]
+    findings += forgotten_findings(given.needs, dist_info.earlier_providers(wheel))
     raise_errors(findings, options)
     grafts = graft_names(given, options)
     moves = plan_moves(wheel, given.needs, options)
     edits, edit_findings = member_edits(given, options, grafts, moves)
-    graft_actions = [_graft_action(given, options, grafts, name) for name in grafts.values()]
+    # Equal files may lie at two paths, and an earlier repair may have copied the same file in already.
+    fresh = {name.member: name for name in grafts.values() if name.member not in wheel.elf}
+    graft_actions = [_graft_action(given, options, grafts, name) for name in fresh.values()]
     proofs = prove_all(given.wheel.elf, given.outside.files, given.needs, given.evidence, options)
     findings += [*edit_findings, *_uneditable(graft_actions, given.outside.files), *proofs.findings]
     hook_actions, hook_findings = hooks.plan_hooks(given, proofs.used, moves, options)
@@ -79,7 +82,7 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
         if need.provider is not None and need.library is not None
     )
     grafted = tuple(
-        Grafted(soname=_original(given, name), path=name.member, source=name.path) for name in grafts.values()
+        Grafted(soname=_original(given, name), path=name.member, source=name.path) for name in fresh.values()
     )
     info_actions = dist_info.plan_dist_info(given, tagging, requires, provided, grafted)
     findings += requires.findings
@@ -179,6 +182,7 @@ def _edit(
     moved_from: str | None = None,
 ) -> tuple[ElfEdit, tuple[str, ...]]:
     home = place_of(member)
+    old = place_of(moved_from) if moved_from is not None else None
     wanted: list[str] = []
     replaced: list[tuple[str, str]] = []
     for need in needs:
@@ -191,7 +195,9 @@ def _edit(
                 wanted.extend(provider_directories(need.provider, need.library.file))
             if need.soname != need.library.soname:
                 replaced.append((need.soname, need.library.soname))
-    old = place_of(moved_from) if moved_from is not None else None
+        elif need.answer is Answer.WHEEL and need.source is not None and (old is None or old.scheme is not home.scheme):
+            # The file was not built for this place: no run path of its own leads from here to its neighbours.
+            wanted.append(place_of(need.source).directory)
     path, dropped = run_path(home, facts, wanted if home.scheme is Scheme.SITE else (), moved_from=old)
     edit = ElfEdit(
         replace_needed=tuple(dict.fromkeys(replaced)),
@@ -246,17 +252,17 @@ def _first_of_each(needs: Sequence[Need]) -> tuple[Need, ...]:
 def _unneeded(given: RepairInput) -> frozenset[str]:
     """Return members that the providers replace, and graft-directory files that only those needed."""
     gone = {need.replaces for need in given.needs if need.replaces is not None}
+    inner = [(need.requester, need.source) for need in given.needs if need.answer is Answer.WHEEL and need.source]
+    # One file can be needed under several names, of which the provider has some only.
+    while kept := gone & {source for requester, source in inner if requester not in gone}:
+        gone -= kept
     while True:
-        left = [need for need in given.needs if need.requester not in gone]
-        wanted = {need.source for need in left if need.answer is Answer.WHEEL}
-        orphans = {
-            need.source
-            for need in given.needs
-            if need.requester in gone and need.answer is Answer.WHEEL and need.source and need.source not in wanted
-        } - gone
-        if not orphans:
-            return frozenset(name for name in gone if name)
-        gone |= orphans
+        wanted = {source for requester, source in inner if requester not in gone}
+        # Who else opens a file is known of graft directories only: nobody.
+        served = {source for requester, source in inner if requester in gone and is_graft(source)}
+        if served <= wanted | gone:
+            return frozenset(gone)
+        gone |= served - wanted
 
 
 def pure_note(wheel: WheelFacts) -> Finding:

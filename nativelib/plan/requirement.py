@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, Specifier, SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from nativelib.errors import PlanError
 from nativelib.findings import Code
@@ -52,11 +52,13 @@ def lower_bound(manifest: Manifest, used: Mapping[str, Collection[Symbol]]) -> s
     """
     if not manifest.history:
         return public(manifest.version)
-    firsts = [first for soname in used for first in _firsts(manifest.exports.get(soname, {}), used[soname])]
-    if not firsts:
-        every = (Version(first) for soname in used for first in manifest.exports.get(soname, {}).values())
-        return public(str(min(every, default=Version(manifest.version))))
-    return public(str(max(firsts)))
+    firsts = [_first(manifest.exports.get(soname, {}), used[soname]) for soname in used]
+    return public(str(max(filter(None, firsts), default=Version(manifest.version))))
+
+
+def _first(known: Mapping[Symbol, str], wanted: Collection[Symbol]) -> Version | None:
+    """Return the first release that had a library with all symbols *wanted*; of none, the first with the library."""
+    return max(_firsts(known, wanted), default=None) or min(map(Version, known.values()), default=None)
 
 
 def _firsts(known: Mapping[Symbol, str], wanted: Collection[Symbol]) -> list[Version]:
@@ -93,7 +95,9 @@ def _specifier(provider: Provider, used: Mapping[str, Collection[Symbol]], pin: 
     if pin == "exact":
         return SpecifierSet(f"=={version}")
     if pin == "compatible":
-        return SpecifierSet(f"~={version if version.count('.') else version + '.0'}")
+        # PEP 440 wants two numbers: 1 becomes 1.0, and 2!1rc1 becomes 2!1.0rc1.
+        long = version if len(Version(version).release) > 1 else re.sub(r"^((\d+!)?\d+)", r"\1.0", version)
+        return SpecifierSet(f"~={long}")
     if pin not in PINS:
         try:
             return SpecifierSet(pin)
@@ -186,7 +190,10 @@ def contradictory(one: SpecifierSet, other: SpecifierSet) -> bool:
     """Return whether no version satisfies both: tried on every version that a clause names and its neighbours."""
     versions: set[Version] = {Version("0")}
     for clause in (*one, *other):
-        base = Version(clause.version.removesuffix(".*")).public
+        try:
+            base = Version(clause.version.removesuffix(".*")).public
+        except InvalidVersion:  # "===" compares texts
+            continue
         versions.update(Version(text) for text in (base, f"{base}.0.1", f"{base}.post1", f"{base}.dev0"))
     high = max(versions)
     versions.add(Version(f"{high.epoch}!{high.release[0] + 1}"))

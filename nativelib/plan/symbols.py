@@ -138,6 +138,9 @@ def scope_of(
                 if current == requester:
                     provided[need.soname] = need.library.facts
                 others.update({library.file: library.facts for library in need.provider.every})
+                # The loader searches what a library brings along too (ld.so(8): breadth first).
+                brought = {soname for library in need.provider.every for soname in library.facts.needed}
+                others.update({name: facts for name, facts in evidence.system.items() if name in brought})
                 complete = complete and _self_contained(need.provider, evidence.policy)
             elif need.source is not None and need.source in files and need.source not in seen:
                 seen.add(need.source)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from nativelib.errors import ReadError
 from nativelib.facts.manifest import MANIFEST, parse_manifest
-from nativelib.facts.metadata import parse_wheel_text
+from nativelib.facts.metadata import parse_metadata, parse_wheel_text
 from nativelib.facts.provider import ProvidedLibrary, Provider, ProviderKind
 from nativelib.facts.wheel import Place, Scheme, place_of
 from nativelib.findings import Code, Severity
@@ -46,6 +47,13 @@ def read_provider(
     perhaps behind ``SONAME=``. An installed distribution is one of the running interpreter, of *python*, or found in
     the directories *search*. *imported* are normalised names whose package is meant to be imported. Raises ReadError.
     """
+    try:
+        return _read(text, python=python, imported=imported, search=search)
+    except OSError as cause:  # a name that is too long, a directory that may not be read
+        raise ReadError.of(Code.NOT_FOUND, text, f"It cannot be read: {cause.strerror}.") from cause
+
+
+def _read(text: str, *, python: str | None, imported: Collection[str], search: Sequence[str] | None) -> Provider:
     match = _FOR_SONAME.match(text)
     only, target = (match["soname"], match["target"]) if match else (None, text)
     path = Path(target)
@@ -80,7 +88,7 @@ def _from_wheel(path: Path, origin: str, only: str | None, imported: Collection[
     manifest = parse_manifest(raw.decode("utf-8", "replace"), where=f"{path}: {MANIFEST}") if raw is not None else None
     return _provider(
         name=facts.name.normalized,
-        version=facts.name.version.replace("_", "+", 1),
+        version=parse_metadata(facts.metadata).version,
         origin=origin,
         only=only,
         imported=imported,
@@ -141,26 +149,31 @@ def _from_distribution(
     imported: Collection[str],
     pin: SpecifierSet | None,
 ) -> Provider:
+    try:
+        name, version = str(canonicalize_name(distribution.metadata["Name"])), str(Version(distribution.version))
+        entries = distribution.files or ()
+        raw, wheel = distribution.read_text(MANIFEST), distribution.read_text("WHEEL")
+    except (AttributeError, KeyError, TypeError, ValueError) as cause:
+        text = f"Its metadata is missing or broken ({type(cause).__name__}: {cause})."
+        raise ReadError.of(Code.BAD_METADATA, origin, text, "Install or unpack it again.") from cause
     files: dict[Place, ElfFacts] = {}
     site = str(distribution.locate_file(""))
-    for entry in distribution.files or ():
+    for entry in entries:
         place = _installed_place(site, entry.as_posix())
         if place is None or ".so" not in entry.name:
             continue
         located = Path(str(distribution.locate_file(entry)))
         if located.is_file() and _starts_as_elf(located):
             files[place] = read_elf_file(located)
-    raw = distribution.read_text(MANIFEST)
-    wheel = distribution.read_text("WHEEL")
     platforms = tuple(tag.rsplit("-", 1)[-1] for tag in parse_wheel_text(wheel).tags) if wheel else ()
     return _provider(
-        name=str(canonicalize_name(distribution.metadata["Name"])),
-        version=distribution.version,
+        name=name,
+        version=version,
         origin=origin,
         only=only,
         imported=imported,
         files=files,
-        names=[entry.as_posix() for entry in distribution.files or ()],
+        names=[entry.as_posix() for entry in entries],
         manifest=parse_manifest(raw, where=f"{origin}: {MANIFEST}") if raw else None,
         platforms=tuple(dict.fromkeys(platforms)),
         pin=pin,

@@ -44,9 +44,9 @@ class SearchPath:
     """Directories in the order in which they are tried."""
 
     front: tuple[str, ...] = ()
-    """Before the requester's run path."""
+    """Before everything else."""
     environment: tuple[str, ...] = ()
-    """``LD_LIBRARY_PATH``, after it."""
+    """``LD_LIBRARY_PATH``: after ``DT_RPATH`` and before ``DT_RUNPATH``."""
     system: tuple[str, ...] = ()
     """The machine's directories, or those of ``--ldpaths``."""
     architecture: str
@@ -196,8 +196,15 @@ def _candidates(requester: str, facts: ElfFacts | None, soname: str, path: Searc
         return
     for directory in _directories(requester, facts, path):
         candidate = f"{directory}/{soname}"
-        if Path(candidate).is_file():
+        if _is_file(candidate):
             yield candidate
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # a DT_NEEDED that is longer than any file name can be
+        return False
 
 
 def _directories(requester: str, facts: ElfFacts | None, path: SearchPath) -> Sequence[str]:
@@ -208,4 +215,7 @@ def _directories(requester: str, facts: ElfFacts | None, path: SearchPath) -> Se
             text = text.replace("$ORIGIN", str(Path(requester).parent))
         if text.startswith("/"):
             run_path.append(text)
-    return tuple(dict.fromkeys((*path.front, *run_path, *path.environment, *path.system)))
+    # ld.so(8): DT_RPATH comes before LD_LIBRARY_PATH, and DT_RUNPATH after it.
+    late = facts is not None and bool(facts.runpath)
+    middle = (*path.environment, *run_path) if late else (*run_path, *path.environment)
+    return tuple(dict.fromkeys((*path.front, *middle, *path.system)))

@@ -6,7 +6,7 @@ Each project is the package ``adder`` with one extension, which is linked with t
 
 from __future__ import annotations
 
-import os
+import re
 import shlex
 import subprocess
 import sys
@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 
 from tests.support.cc import simple_module
 from tests.support.downloads import pypi_wheels
+from tests.support.prefixes import dynamic, unpacked
+from tests.support.projects import nativelib
 from tests.support.tools import lacking, require
 from tests.support.toy import EXT_SUFFIX, TAG
-from tests.support.venvs import clean_environment
+from tests.support.venvs import clean_environment, fresh_venv
 from tests.support.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -41,6 +43,12 @@ VALUE = 184
 """What ``adder.value()`` is: 142 of upper-lib and 42 of toy-lib. With the host's copies it is negative."""
 
 SOURCE = simple_module("_adder", "upper_value() + toy_value()", "#include <toy.h>\nint upper_value(void);")
+
+
+NOTHING = "(?!)"
+
+MESON_RUN_PATHS = r"/.*/(site-packages/\w+|\w+)/lib(/pkgconfig/\.\./\.\./lib)?"
+"""Run paths that meson writes: from .pc files, those of libraries outside of the system's directories."""
 
 
 def find_links(directory: Path, *wheels: Path) -> Path:
@@ -79,14 +87,23 @@ def run_build(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = Non
 
 def with_pip(source: Path, links: Path, env: Mapping[str, str] | None = None) -> Build:
     """Build the wheel of *source* with pip, from what *links* has."""
-    options = ["-v", "--no-deps", "--no-index", "--no-cache-dir", "--find-links", links, "-w", source / "dist"]
+    options: list[str | Path] = [
+        "-v",
+        "--no-deps",
+        "--no-index",
+        "--no-cache-dir",
+        "--find-links",
+        links,
+        "-w",
+        source / "dist",
+    ]
     log = run_build([sys.executable, "-m", "pip", "wheel", *options, source], env=env)
     return _built(source, log)
 
 
 def with_uv(source: Path, links: Path, env: Mapping[str, str] | None = None) -> Build:
     """Do the same with uv, which is faster."""
-    options = ["-v", "--no-config", "--no-index", "--find-links", links, "--python", sys.executable]
+    options: list[str | Path] = ["-v", "--no-config", "--no-index", "--find-links", links, "--python", sys.executable]
     log = run_build([require("uv"), "build", "--wheel", *options, "-o", source / "dist", source], env=env)
     return _built(source, log)
 
@@ -109,6 +126,12 @@ class Project:
 
     files: Mapping[str, str]
     env: Mapping[str, str] = field(default_factory=dict)
+
+    def beside(self, *requirements: str) -> Project:
+        """Return the project with further build requirements, which it does not use."""
+        words = "".join(f"{name!r}, " for name in requirements)
+        text = self.files["pyproject.toml"].replace("requires = [", f"requires = [{words}", 1)
+        return Project(files={**self.files, "pyproject.toml": text}, env=self.env)
 
     def write(self, directory: Path, source: str = SOURCE) -> Path:
         """Write the project with the C source *source* into *directory* and return it."""
@@ -228,3 +251,46 @@ def linked_by(file: Path) -> str:
     text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     marks = {"LLD ": "lld", "mold ": "mold", ".note.gnu.gold-version": "gold"}
     return next((name for mark, name in marks.items() if mark in text), "bfd")
+
+
+def repaired_cleanly(
+    wheel: Path, providers: Sequence[Path], into: Path, *, dropped: str = NOTHING, newer_provider: bool = False
+) -> Path:
+    """Repair *wheel* and return the result, whose run paths stay inside.
+
+    Nothing worse than a note may be found, except run paths that were dropped because they match *dropped*, and, with
+    *newer_provider*, that the provider has a newer tag.
+    """
+    words = [word for provider in providers for word in ("--provided-by", provider)]
+    answer = nativelib("repair", wheel, *words, "-w", into)
+    if answer.code:
+        raise RuntimeError(answer.stdout + answer.stderr)
+    # Some builds of Python have it among the linker flags of every extension.
+    own = re.escape(str(sysconfig.get_config_var("LIBDIR")))
+    for finding in answer.findings:
+        if finding["severity"] == "note" or (newer_provider and finding["code"] == "NL402"):
+            continue
+        if finding["code"] != "NL207":
+            raise AssertionError(finding)
+        paths = finding["message"].partition("were removed: ")[2].rstrip(".").split(":")
+        if not all(re.fullmatch(f"{own}|{dropped}", path) for path in paths):
+            raise AssertionError(finding)
+    [found] = answer.document["wheels"]
+    if found["grafted"]:
+        raise AssertionError(found["grafted"])
+    result = Path(found["output"])
+    for file in unpacked(result, into / "unpacked").rglob("*.so"):
+        facts = dynamic(file)
+        entries = [*facts.rpath, *facts.runpath]
+        if not entries or not all(re.fullmatch(r"\$ORIGIN/\.\./\w+/lib", entry) for entry in entries):
+            raise AssertionError(f"run path of {file.name}: {entries}")
+    return result
+
+
+def installed_apart(wheels: Sequence[Path], directory: Path) -> tuple[Environment, list[Path]]:
+    """Install each of *wheels* in a directory of its own; return an environment without any, and the directories."""
+    environment = fresh_venv(directory / "venv")
+    places = [directory / f"place{number}" for number in range(len(wheels))]
+    for wheel, place in zip(wheels, places, strict=True):
+        environment.install(wheel, flags=["--no-deps", "--target", str(place)])
+    return environment, places

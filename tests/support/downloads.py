@@ -115,7 +115,7 @@ def debian_package(name: str, *, architecture: str | None = None) -> Path:
     state = cache_directory() / "apt" / own
     with locked(state):
         if not target.is_dir():
-            options = _apt_options(state, architecture)
+            options = apt_options(state, architecture)
             if not any((state / "lists").glob("*_Packages*")):
                 _twice([apt, *options, "update", "-qq"], "the list of Debian packages")
             with staged(target) as stage:
@@ -126,7 +126,7 @@ def debian_package(name: str, *, architecture: str | None = None) -> Path:
     return target
 
 
-def _apt_options(state: Path, architecture: str | None) -> list[str]:
+def apt_options(state: Path, architecture: str | None) -> list[str]:
     for directory in ("lists/partial", "cache/archives/partial", "downloads"):
         (state / directory).mkdir(parents=True, exist_ok=True)
     (state / "status").touch()

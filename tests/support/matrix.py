@@ -81,7 +81,7 @@ def rendered(document: str, rows: Mapping[tuple[str, str], tuple[str, str]]) -> 
     lines: list[str] = []
     for section in sorted({section for section, _ in rows}, key=lambda name: (order.get(name, len(order)), name)):
         lines += [f"### {section}", "", "| what | what was run | result |", "| --- | --- | --- |"]
-        own = sorted((row, cells) for (where, row), cells in rows.items() if where == section)
+        own = sorted(((row, cells) for (where, row), cells in rows.items() if where == section), key=_natural)
         lines += [*(f"| {row} | {run} | {result} |" for row, (run, result) in own), ""]
     table = "\n".join([BEGIN, "", *lines, END])
     if BEGIN not in document:
@@ -116,6 +116,12 @@ def _pattern(argument: ast.expr) -> str:
     if isinstance(argument, ast.JoinedStr):
         return "".join(_pattern(part) for part in argument.values)
     return ".*"
+
+
+def _natural(item: tuple[str, object]) -> list[tuple[int, str]]:
+    """Return a key that sorts 3.9 before 3.10."""
+    parts = re.findall(r"\d+|\D+", item[0])
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
 def _cell(text: str) -> str:

@@ -42,10 +42,10 @@ exec {musl_gcc} "$@"
 _DISABLED = """
 *disabled*
 _asyncio _bz2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _crypt _ctypes_test _curses
-_curses_panel _dbm _decimal _elementtree _gdbm _hashlib _lsprof _lzma _multiprocessing _posixshmem _sqlite3 _ssl _statistics
-_testbuffer _testcapi _testclinic _testimportmultiple _testinternalcapi _testmultiphase _tkinter _uuid _xxsubinterpreters
-_xxtestfuzz _zoneinfo audioop cmath mmap nis ossaudiodev pyexpat readline resource spwd syslog termios unicodedata
-xxlimited xxlimited_35 xxsubtype zlib
+_curses_panel _dbm _decimal _elementtree _gdbm _hashlib _lsprof _lzma _multiprocessing _posixshmem _sqlite3 _ssl
+_statistics _testbuffer _testcapi _testclinic _testimportmultiple _testinternalcapi _testmultiphase _tkinter _uuid
+_xxsubinterpreters _xxtestfuzz _zoneinfo audioop cmath mmap nis ossaudiodev pyexpat readline resource spwd syslog termios
+unicodedata xxlimited xxlimited_35 xxsubtype zlib
 """
 _UNUSED = ("test", "tests", "idlelib", "lib2to3", "tkinter", "turtledemo", "ensurepip", "pydoc_data", "__pycache__")
 
@@ -69,12 +69,15 @@ def musl_python() -> MuslPython:
     for tool in ("make", "ar", "dpkg-query"):
         require(tool)
     kernel = _kernel_headers()
-    sources = [next(filter(None, (debian_source(name, needed=False) for name in _SOURCES)), None), debian_source("libffi")]
+    sources = [
+        next(filter(None, (debian_source(name, needed=False) for name in _SOURCES)), None),
+        debian_source("libffi"),
+    ]
     if sources[0] is None:
         lacking(f"the sources of CPython ({' or '.join(_SOURCES)})")
     archives = [path for path in sources if path is not None]
     musl = subprocess.run(["dpkg-query", "-W", "musl-dev"], capture_output=True, text=True, check=False).stdout
-    words = [musl, platform.machine(), _COMPILER, _DISABLED, *(path.name for path in archives), *map(_digest, archives)]
+    words = [musl, platform.machine(), _COMPILER, *_DISABLED.split(), *(path.name for path in archives), *map(_digest, archives)]
     key = hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
     target = cache_directory() / "musl-python" / key
     with locked(target):
@@ -87,11 +90,11 @@ def musl_python() -> MuslPython:
 def _described(root: Path) -> MuslPython:
     [python] = root.glob("bin/python3.*")
     code = "import ctypes, importlib.machinery as m, sys; print(m.EXTENSION_SUFFIXES[0], *sys.version_info[:2])"
-    done = subprocess.run([python, "-I", "-c", code], env=clean_environment(), capture_output=True, text=True, check=True)
-    suffix, *version = done.stdout.split()
-    return MuslPython(
-        python=python, include=root / "include" / python.name, suffix=suffix, tag=f"cp{''.join(version)}"
+    done = subprocess.run(
+        [python, "-I", "-c", code], env=clean_environment(), capture_output=True, text=True, check=True
     )
+    suffix, *version = done.stdout.split()
+    return MuslPython(python=python, include=root / "include" / python.name, suffix=suffix, tag=f"cp{''.join(version)}")
 
 
 def _build(archives: Sequence[Path], scratch: Path, into: Path, *, musl_gcc: str, kernel: Sequence[Path]) -> None:
@@ -129,7 +132,7 @@ def _build(archives: Sequence[Path], scratch: Path, into: Path, *, musl_gcc: str
 
 
 def _collect(build: Path, into: Path) -> None:
-    """Copy what an installed CPython has, without compiling the library to byte code, which takes longer than all else."""
+    """Copy what an installed CPython has, without byte code of its library, which would take longest of all."""
     version = re.search(r"^VERSION=\s*(\S+)", (build / "Makefile").read_text(), re.MULTILINE)
     if version is None:
         raise RuntimeError(f"{build}/Makefile does not say its version")
@@ -157,7 +160,10 @@ def _unpacked(archive: Path, scratch: Path) -> Path:
 def _kernel_headers() -> list[Path]:
     """Return the kernel's header directories, which musl does not have: libffi and CPython include a few of them."""
     machine = f"{platform.machine()}-linux-gnu"
-    known = {name: [Path("/usr/include", name), Path("/usr/include", machine, name)] for name in ("linux", "asm-generic", "asm")}
+    known = {
+        name: [Path("/usr/include", name), Path("/usr/include", machine, name)]
+        for name in ("linux", "asm-generic", "asm")
+    }
     found = [next((path for path in paths if path.is_dir()), None) for paths in known.values()]
     if None in found:
         lacking("the kernel's headers (linux-libc-dev)")
