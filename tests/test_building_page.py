@@ -8,29 +8,34 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass
+from email import message_from_bytes
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.support.build_systems import (
     MESON_RUN_PATHS,
     NOTHING,
     find_links,
     installed_apart,
+    only,
     repaired_cleanly,
     with_build,
     with_pip,
 )
 from tests.support.matrix import record
 from tests.support.openblas import openblas_wheel
+from tests.support.projects import nativelib
 from tests.support.tools import require
 from tests.support.toy import STRICT
 from tests.support.venvs import clean_environment, fresh_venv, run_python
+from tests.support.wheels import members
 from tests.test_docs import run_shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from tests.support.nohost import Hiding
 
@@ -69,8 +74,7 @@ class Page:
 
     def run(self, text: str, directory: Path) -> None:
         """Run the commands of the section *text* in *directory*; they must print what the page shows."""
-        variables = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.links), "PIP_NO_CACHE_DIR": "1"}
-        wrong = run_shown(text, directory, directory, env=variables)
+        wrong = run_shown(text, directory, directory, env=only(self.links))
         assert not wrong, "\n".join(wrong)
 
 
@@ -138,6 +142,26 @@ def test_setuptools_page(page: Page, tmp_path: Path, no_host_libraries: Hiding) 
     record("Build systems", "setuptools: functions of the package", f"the project of building.md, {RUN}", "works")
 
 
+def test_what_the_page_says_of_tags_and_requirements(page: Page, tmp_path: Path) -> None:
+    files = page_files(section(page.text, "## setuptools"))
+    version = page.library.name.split("-")[1]
+    requirement = f"openblas-lib<0.4,>={version}; sys_platform == 'linux'"
+    files["pyproject.toml"] += f'dependencies = ["{requirement}"]\n'
+    [tag] = re.findall(r"--plat (\w+) --only-plat", page.text)
+    wheel = with_pip(page.write(tmp_path / "dot", files), page.links).wheel
+    options = ["--provided-by", page.library, "--plat", tag, "--only-plat", "-w", tmp_path / "wheelhouse"]
+    answer = nativelib("repair", wheel, *options)
+    assert answer.code == 0, answer.stdout
+    [found] = answer.document["wheels"]
+    assert found["tags"] == [tag]
+    [metadata] = (text for name, text in members(Path(found["output"])).items() if name.endswith("/METADATA"))
+    written = message_from_bytes(metadata).get_all("Requires-Dist") or []
+    assert [str(Requirement(item)) for item in written] == [str(Requirement(requirement))]
+    # NL402 where this machine's OpenBLAS is for newer systems than that of the page.
+    expected = {"NL207"} if tag in page.library.name else {"NL207", "NL402"}
+    assert {finding["code"] for finding in answer.findings} <= expected
+
+
 def test_scikit_build_core_page(page: Page, tmp_path: Path, no_host_libraries: Hiding) -> None:
     text = section(page.text, "## scikit-build-core")
     page.run(text, page.write(tmp_path / "dot", page_files(text)))
@@ -187,7 +211,7 @@ def test_cibuildwheel_line(page: Page, tmp_path: Path) -> None:
     )
     for name in ("pip", "pipx"):
         (bin_directory / name).chmod(0o755)
-    env = clean_environment({"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(page.links)})
+    env = clean_environment(only(page.links))
     env["PATH"] = f"{bin_directory}:{env['PATH']}"
     built = with_pip(source, page.links, settings["environment"]).wheel
     result = tmp_path / "wheelhouse"

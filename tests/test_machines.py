@@ -114,8 +114,10 @@ def musl(foreign: Foreign) -> tuple[Cross, Path]:
     root = foreign_root(foreign, "musl-dev", "musl")
     [start] = root.glob("usr/lib/*-linux-musl*/crt1.o")
     lib, include = start.parent, root / "usr" / "include" / start.parent.name
+    # Where /lib is a link to /usr/lib, the packages may have it in either.
+    libc = next(root.glob(f"**/lib/{start.parent.name}/libc.so"))
     loader = next(root.glob("lib/ld-musl-*.so.1")).relative_to(root)
-    flags = ["-nostdinc", "-isystem", str(include), "-nostdlib", f"-L{lib}", "-Wl,--no-as-needed", "-lc"]
+    flags = ["-nostdinc", "-isystem", str(include), "-nostdlib", f"-L{libc.parent}", "-Wl,--no-as-needed", "-lc"]
     # musl has one size of long double for PowerPC, which is not the compiler's default.
     flags += ["-mlong-double-64"] if foreign.machine == "ppc64le" else []
     own = ["-no-pie", str(start), str(lib / "crti.o"), str(lib / "crtn.o"), f"-Wl,-dynamic-linker,/{loader}"]
@@ -224,9 +226,13 @@ def seen(
     python: ForeignPython, *path: Path, env: dict[str, str] | None = None, page: int | None = None
 ) -> tuple[int, dict[str, int]]:
     """Import the consumer; return its number and the mapped files. A warning fails it."""
-    code = "import cons, json; print(json.dumps([cons.value(), open('/proc/self/maps').read()]))"
+    code = """
+import cons, json
+with open("/proc/self/maps") as maps:
+    print(json.dumps([cons.value(), maps.read()]))
+"""
     done = python.run(code, *path, env=env, flags=["-W", "error"], page=page)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     value, maps = json.loads(done.stdout)
     return value, mapped_files(maps)
 

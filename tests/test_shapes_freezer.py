@@ -97,12 +97,12 @@ def test_pyinstaller(environment: Environment, world: World, tmp_path: Path, for
     values, *used = started(world, moved / "main")
     assert values == "[142, 142, 142, 142]"
     assert used == ["toy_lib/lib/libtoy-toy_lib.so.1", "upper_lib/lib/libupper-upper_lib.so.2"]
-    record("Shapes", f"PyInstaller, `{form}`", "hook, and loader modules; moved, host's copies in reach and not", "works")
+    record(
+        "Shapes", f"PyInstaller, `{form}`", "hook, and loader modules; moved, host's copies in reach and not", "works"
+    )
 
 
-def test_pyinstaller_without_loader_modules_and_with_a_foreign_provider(
-    toy: Toy, world: World, tmp_path: Path
-) -> None:
+def test_pyinstaller_without_loader_modules_and_with_a_foreign_provider(toy: Toy, world: World, tmp_path: Path) -> None:
     """The run path is what PyInstaller follows; the package of the foreign provider is not collected."""
     far = shared_library(tmp_path, "libfar.so.4", "int far(void) { return 66; }", soname="libfar.so.4")
     files: dict[str, Any] = {"distant/__init__.py": "1 / 0\n", "distant/lib/libfar.so.4": far}

@@ -56,7 +56,12 @@ def test_single_file_at_the_top(toy: Toy, world: World, tmp_path: Path, way: str
         code = "import alone; out = alone.value()"
         env = {"PYTHONPATH": str(split.site)}
         assert world.see(moved, code, split.site / TOY, env=env, flags=STRICT) == 42 + 142
-    record("Shapes", f"single-file top-level extension, by {way}", "installed by pip, imported", "works; 2nd repair: same bytes")
+    record(
+        "Shapes",
+        f"single-file top-level extension, by {way}",
+        "installed by pip, imported",
+        "works; 2nd repair: same bytes",
+    )
 
 
 @pytest.mark.parametrize("style", STYLES)

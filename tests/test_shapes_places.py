@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +18,7 @@ from tests.support.wheels import make_wheel, members
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from tests.support.venvs import Environment
 
@@ -84,7 +84,9 @@ def test_program(toy: Toy, tools: Path, tmp_path: Path, pip: bool) -> None:
         assert (done.returncode, done.stdout) == (3, "toy-tool 42 3 [a b] [$x]\n")
         assert used(done) == {os.path.realpath(environment.site / TOY)}
     assert start(environment.bin / "other").stdout == "untouched\n"
-    record("Shapes", "program in `.data/scripts`", "installed by pip and by uv, started", "works; 2nd repair: same bytes")
+    record(
+        "Shapes", "program in `.data/scripts`", "installed by pip and by uv, started", "works; 2nd repair: same bytes"
+    )
 
 
 def test_program_and_library_wheel_in_two_directories(toy: Toy, tools: Path, tmp_path: Path) -> None:
@@ -143,7 +145,9 @@ def test_script_of_an_earlier_repair_follows_the_provider(toy: Toy, tmp_path: Pa
 
 def test_program_with_a_grafted_library(toy: Toy, tmp_path: Path) -> None:
     """A library that no provider has goes into site-packages; the program follows it there."""
-    library = shared_library(tmp_path / "lib", "libextra.so.1", "int toy_value(void) { return 8; }", soname="libextra.so.1")
+    library = shared_library(
+        tmp_path / "lib", "libextra.so.1", "int toy_value(void) { return 8; }", soname="libextra.so.1"
+    )
     made = program(tmp_path, "toy-tool", PROGRAM, needed=[library])
     wheel = consumer(tmp_path, "tools", {"tools-1.0.data/scripts/toy-tool": made}, tag=f"py3-none-{PLATFORM}")
     arguments = ["--ldpaths", str(library.parent)]
@@ -151,13 +155,16 @@ def test_program_with_a_grafted_library(toy: Toy, tmp_path: Path) -> None:
     assert answer.code == 1  # toy-lib is not needed
     done = subprocess.run(
         [sys.executable, "-m", "nativelib", "repair", str(wheel), *arguments, "-w", str(tmp_path / "out")],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     [repaired] = tmp_path.glob("out/*.whl")
     subprocess.run(
         [sys.executable, "-m", "nativelib", "repair", str(repaired), "-w", str(tmp_path / "again")],
-        capture_output=True, check=True,
+        capture_output=True,
+        check=True,
     )
     [twice] = tmp_path.glob("again/*.whl")
     assert (twice.name, twice.read_bytes()) == (repaired.name, repaired.read_bytes())
@@ -171,7 +178,7 @@ def test_program_that_another_tool_moved_keeps_its_script(toy: Toy, tmp_path: Pa
     """auditwheel does the same with programs; its script stays."""
     script = "#!python\nimport os, sys, sysconfig\n"
     script += "os.execv(sysconfig.get_path('platlib') + '/tools.scripts/toy-tool', sys.argv)\n"
-    files = {"tools-1.0.data/scripts/toy-tool": script, "tools.scripts/toy-tool": tool(toy, tmp_path)}
+    files: dict[str, Any] = {"tools-1.0.data/scripts/toy-tool": script, "tools.scripts/toy-tool": tool(toy, tmp_path)}
     wheel = toy.repaired(consumer(tmp_path, "tools", files))
     assert members(wheel)["tools-1.0.data/scripts/toy-tool"].decode() == script
     again(toy, wheel)
@@ -193,7 +200,12 @@ def test_library_in_the_data_scheme_of_the_consumer_is_refused(toy: Toy, tmp_pat
     assert set(errors) == {f"apart/_ext{EXT_SUFFIX}", "apart-1.0.data/data/lib/libhelper.so"}
     assert all(text.startswith("NL208 ") and "Move both into the package." in text for text in errors.values())
     assert not list(tmp_path.glob("repaired/*"))
-    record("Shapes", "consumer with libraries in `.data/data`", "needed from site-packages, needing a provider", "refused: NL208")
+    record(
+        "Shapes",
+        "consumer with libraries in `.data/data`",
+        "needed from site-packages, needing a provider",
+        "refused: NL208",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +248,9 @@ def test_provider_in_the_data_scheme(toy: Toy, world: World, outer: Path, tmp_pa
     assert world.see(environment, code, *libraries(environment)) == 23
     done = subprocess.run(
         [str(environment.python), "-I", "-S", "-c", f"import sys; sys.path.append({str(environment.site)!r}); {code}"],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
     if given == "wheel":

@@ -65,12 +65,16 @@ def test_interpreter_flags(environment: Environment, world: World, flags: str) -
     record("Shapes", f"`python {flags}`", "hook, and loader modules", "works")
 
 
-def test_byte_code_without_sources(environment: Environment, shapes: Path, toy: Toy, world: World, tmp_path: Path) -> None:
+def test_byte_code_without_sources(
+    environment: Environment, shapes: Path, toy: Toy, world: World, tmp_path: Path
+) -> None:
     """As images that were made smaller have them."""
     copy = installed(tmp_path / "venv", shapes, links=[toy.wheels])
     subprocess.run([str(copy.python), "-I", "-OO", "-m", "compileall", "-q", "-b", str(copy.site)], check=True)
-    removed = [path.unlink() for path in copy.site.rglob("*.py")]
-    assert len(removed) > 10
+    sources = list(copy.site.rglob("*.py"))
+    assert len(sources) > 10
+    for path in sources:
+        path.unlink()
     assert world.see(copy, ALL, copy.site / TOY) == [42] * 4
     record("Shapes", "byte code without sources (`compileall -b`)", "hook, and loader modules", "works")
 
@@ -127,7 +131,9 @@ if __name__ == "__main__":
 """)
     for prefix, env in (((), {"LD_LIBRARY_PATH": str(world.host)}), (world.hiding.prefix, dict(world.hiding.env))):
         argv = [*prefix, str(environment.python), "-I", "-B", "-W", "error", str(script)]
-        done = subprocess.run(argv, env=clean_environment(env), capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(
+            argv, env=clean_environment(env), capture_output=True, text=True, check=False, timeout=120
+        )
         assert (done.returncode, done.stdout) == (0, "['[42, 42, 42, 42]']\n"), done.stderr
     record("Shapes", f"`multiprocessing`, {method}", "hook and loader modules, classes pickled both ways", "works")
 
@@ -176,7 +182,9 @@ def test_archives_are_refused_in_words(toy: Toy, shapes: Path, world: World, tmp
         for hosted in (True, False):
             code = f"import sys; sys.path.insert(0, {str(toy.kept)!r}); import kept_lib"
             text = world.refused(empty, code, hosted=hosted, env=env)
-            assert text.startswith(f"kept-lib 3.0: its libraries are in the archive {toy.kept}, and the system can load")
+            assert text.startswith(
+                f"kept-lib 3.0: its libraries are in the archive {toy.kept}, and the system can load"
+            )
             assert text.endswith(f"\nUnpack {toy.kept}, or install kept-lib with pip.")
     code = f"import sys; sys.path[:0] = [{str(shapes)!r}, {str(toy.toy)!r}]; import hooked"
     text = world.refused(empty, code, hosted=False)
@@ -187,7 +195,9 @@ def test_archives_are_refused_in_words(toy: Toy, shapes: Path, world: World, tmp
 # --- where the library wheel is -----------------------------------------------------------------------------------
 
 
-def test_system_site_packages_with_another_version_outside(toy: Toy, world: World, shapes: Path, tmp_path: Path) -> None:
+def test_system_site_packages_with_another_version_outside(
+    toy: Toy, world: World, shapes: Path, tmp_path: Path
+) -> None:
     """The version inside wins; without one, that outside serves."""
     outside = installed(tmp_path / "outside", toy.old)
     venv.EnvBuilder(symlinks=True, system_site_packages=True).create(tmp_path / "venv")
@@ -273,14 +283,14 @@ def test_conda_like_use_without_the_library_wheel(toy: Toy, world: World, tmp_pa
     seen = world.look(environment, code, hosted=True)
     assert seen.out == 42
     assert set(seen.copies("libtoy")) == {str(library), str(environment.site / TOY)}
-    record("Shapes", "conda-like: lenient hook, library of the prefix", "without the library wheel, and with it", "works")
+    record(
+        "Shapes", "conda-like: lenient hook, library of the prefix", "without the library wheel, and with it", "works"
+    )
 
 
 def test_repaired_consumer_without_the_library_wheel(toy: Toy, world: World, tmp_path: Path) -> None:
     """A kept soname is taken from the system: with a warning, and silently if the distributor says that it is meant."""
-    built = extension(
-        tmp_path, "_ext", module_source("kept._ext", "kept_value()"), needed=[toy.host / "libkept.so.3"]
-    )
+    built = extension(tmp_path, "_ext", module_source("kept._ext", "kept_value()"), needed=[toy.host / "libkept.so.3"])
     wheel = toy.repaired(consumer(tmp_path, "kept", package("kept", built)), toy.kept)
     environment = installed(tmp_path / "venv", "--no-deps", wheel)
     code = "import kept; out = kept.value()"

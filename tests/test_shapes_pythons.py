@@ -73,10 +73,14 @@ def run(python: Interpreter, path: Sequence[Path], *words: str) -> subprocess.Co
 def test_generated_code(toy: Toy, tmp_path: Path, which: str) -> None:
     """Hook, foreign hook, loader modules, library packages, program script, lenient hook."""
     python = pypy() if which == "PyPy" else cpython(which)
-    far = shared_library(tmp_path / "far", "libstrange.so.4", "int strange_value(void) { return 66; }", soname="libstrange.so.4")
+    far = shared_library(
+        tmp_path / "far", "libstrange.so.4", "int strange_value(void) { return 66; }", soname="libstrange.so.4"
+    )
     foreign_files: dict[str, Any] = {"strange/__init__.py": "1 / 0\n", "strange/lib/libstrange.so.4": far}
     foreign = make_wheel(tmp_path, f"strange-4.5-py3-none-manylinux_2_17_{os.uname().machine}.whl", foreign_files)
-    modules = {name: compiled(toy, tmp_path, python, name) for name in ("alone", "space.fast", "compiled", "compiled.inner")}
+    modules = {
+        name: compiled(toy, tmp_path, python, name) for name in ("alone", "space.fast", "compiled", "compiled.inner")
+    }
     hooked = compiled(toy, tmp_path, python, "hooked._ext")
     linked = compiled(toy, tmp_path, python, "linked._ext", far)
     source = '#include <stdio.h>\nint toy_value(void);\nint main(void) { printf("%d\\n", toy_value()); }'

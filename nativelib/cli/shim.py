@@ -10,8 +10,11 @@ from packaging.utils import canonicalize_name
 
 from nativelib.cli.common import Formatter, add_output_options, add_provider_options
 from nativelib.cli.text import save_text
+from nativelib.errors import NativelibError, ReadError
+from nativelib.findings import Code
 from nativelib.pipeline.shim import ShimRequest, make_shim
 from nativelib.plan.options import RepairOptions
+from nativelib.plan.shim import with_block
 
 if TYPE_CHECKING:
     import argparse
@@ -40,7 +43,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EPILOG,
         formatter_class=Formatter,
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write it to FILE instead of printing it")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="write it to FILE, or into the block that FILE has"
+    )
     parser.add_argument(
         "--for", dest="for_wheel", type=Path, metavar="WHEEL", help="name what this consumer wheel needs, and no more"
     )
@@ -70,6 +75,16 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Carry out the command and return its exit code."""
     if not args.provided_by:
         args.parser.error("--provided-by is needed: it says whose libraries the hook loads")
+    try:
+        return _write(args, terminal)
+    except NativelibError as problem:
+        findings = [finding.to_json() for finding in problem.findings]
+        terminal.findings(problem.findings)
+        terminal.document({"schema": 1, "output": None, "text": None, "findings": findings})
+        return problem.exit_code
+
+
+def _write(args: argparse.Namespace, terminal: Terminal) -> int:
     text = make_shim(
         ShimRequest(
             provided_by=tuple(args.provided_by),
@@ -83,9 +98,20 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     )
     output = str(args.output.absolute()) if args.output is not None else None
     if args.output is not None:
-        save_text(args.output, text)
+        save_text(args.output, _merged(args.output, text))
         terminal.result(output or "")
     elif not args.json:
         sys.stdout.write(text)
     terminal.document({"schema": 1, "output": output, "text": text, "findings": []})
     return 0
+
+
+def _merged(path: Path, text: str) -> str:
+    """Return what *path* is to hold: *text*, or what is there already with a new block."""
+    try:
+        present = path.read_bytes()
+    except FileNotFoundError:
+        return text
+    except OSError as cause:
+        raise ReadError.of(Code.NOT_FOUND, str(path), f"It cannot be read: {cause.strerror}.") from cause
+    return with_block(present, text, str(path))

@@ -44,12 +44,17 @@ def describe_edit(edit: ElfEdit) -> str:
 
 
 def save_text(path: Path, text: str) -> None:
-    """Write *text* to *path*, whole or not at all. Raises WriteError."""
+    """Write *text* to *path*, whole or not at all. Raises WriteError.
+
+    A file that is there keeps its permissions. Surrogates in *text* stand for bytes that are not UTF-8.
+    """
     try:
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
+            with os.fdopen(handle, "wb") as stream:
+                os.fchmod(handle, mode)
+                stream.write(text.encode("utf-8", "surrogateescape"))
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)

@@ -22,6 +22,9 @@ SCHEMA = 1
 MANIFEST = "nativelib.json"
 """File name in ``.dist-info``."""
 
+SYSTEM_STUBS = "/lib/system/"
+"""Part of a member's name below which a library wheel has its stubs for the system's libraries."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestLibrary:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from nativelib.facts.manifest import MANIFEST
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -194,6 +196,11 @@ class WheelFacts:
     def filename(self) -> str:
         """The file name as a string."""
         return str(self.name)
+
+    @property
+    def is_library_wheel(self) -> bool:
+        """Whether it is a library wheel that nativelib built: it has a manifest."""
+        return self.member(f"{self.dist_info}/{MANIFEST}") is not None
 
     @property
     def data_dir(self) -> str:

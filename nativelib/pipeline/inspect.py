@@ -12,7 +12,7 @@ from nativelib.pipeline.repair import RepairRequest, read_needs, read_providers
 from nativelib.plan.answers import missing_findings
 from nativelib.plan.needs import Answer
 from nativelib.plan.options import RepairOptions
-from nativelib.plan.repair import pure_note
+from nativelib.plan.repair import passed_note
 from nativelib.plan.retag import vouched
 from nativelib.policy.judge import judge
 
@@ -90,7 +90,7 @@ def inspect_wheels(
 def _report(path: Path, read: WheelNeeds, request: InspectRequest) -> WheelReport:
     wheel = read.wheel
     if not wheel.elf:
-        return WheelReport(file=path, wheel=wheel, findings=(*wheel.findings, pure_note(wheel)))
+        return WheelReport(file=path, wheel=wheel, findings=(*wheel.findings, passed_note(wheel)))
     external: dict[str, set[str]] = {member: set() for member in wheel.elf}
     for need in read.needs:
         if need.answer in {Answer.POLICY, Answer.GRAFT, Answer.MISSING} and need.requester in external:

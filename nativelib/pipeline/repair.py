@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nativelib import __version__
 from nativelib.errors import NativelibError, PlanError
 from nativelib.facts.elf import Libc
+from nativelib.facts.manifest import SYSTEM_STUBS
 from nativelib.facts.outside import Outside
 from nativelib.findings import Code, Severity, error
 from nativelib.pipeline.answers import answer_all, gather_evidence
@@ -20,7 +21,7 @@ from nativelib.plan.needs import Ground, excluded, index_inside
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import architecture_of, check_provider, libc_of
 from nativelib.plan.repair import plan_repair as plan_wheel
-from nativelib.plan.repair import pure_note
+from nativelib.plan.repair import passed_note
 from nativelib.plan.symbols import Evidence
 from nativelib.plan.values import Graft, Plan, Summary
 from nativelib.policy.judge import policy_libraries
@@ -152,7 +153,11 @@ def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest
     if not wheel.elf:
         return WheelNeeds(wheel=wheel)
     architecture = architecture_of(wheel.elf, wheel.name)
-    files = {name: facts for name, facts in wheel.elf.items() if facts.architecture == architecture}
+    # The stubs of a library wheel need the system's libraries on purpose, and are used under NATIVELIB_SYSTEM only.
+    stubs = {name for name in wheel.elf if wheel.is_library_wheel and SYSTEM_STUBS in name}
+    files = {n: facts for n, facts in wheel.elf.items() if facts.architecture == architecture and n not in stubs}
+    # A glob over dist/ also takes in a provider itself, and nothing can be installed before itself.
+    providers = [provider for provider in providers if provider.name != wheel.name.normalized]
     libc = libc_of(files, wheel.name.platforms, providers) or Libc.GLIBC
     ground = Ground(
         files=files,
@@ -179,9 +184,9 @@ def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest
 
 
 def plan_one(read: WheelNeeds, options: RepairOptions) -> Plan:
-    """Return the plan for one wheel that was read; a wheel without ELF files is passed through."""
+    """Return the plan for one wheel that was read; one without ELF files, or a library wheel, is passed through."""
     wheel = read.wheel
-    if not wheel.elf:
+    if not wheel.elf or wheel.is_library_wheel:
         broken = broken_findings(wheel, ())
         if any(finding.severity is Severity.ERROR for finding in broken):
             raise PlanError(broken)
@@ -192,7 +197,7 @@ def plan_one(read: WheelNeeds, options: RepairOptions) -> Plan:
             dist_info=wheel.dist_info,
             actions=(),
             summary=Summary(tags=wheel.name.platforms),
-            findings=(*wheel.findings, pure_note(wheel)),
+            findings=(*wheel.findings, passed_note(wheel)),
             level=options.level,
         )
     given = RepairInput(

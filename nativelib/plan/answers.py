@@ -60,8 +60,8 @@ def missing_findings(needs: Sequence[Need], outside: Outside, severity: Severity
 def forgotten_findings(needs: Sequence[Need], earlier: Mapping[str, str]) -> list[Finding]:
     """Return an error for each need that an earlier repair left to a provider which was not named again.
 
-    *earlier* maps such sonames to the providers. Nothing is wrong as long as the wheel stays as it is; but a second copy
-    beside the provider's, or a hook that no longer loads it, would be.
+    *earlier* maps such sonames to the providers. Nothing is wrong as long as the wheel stays as it is; but a second
+    copy beside the provider's, or a hook that no longer loads it, would be.
     """
     rewritten = any(need.answer is Answer.PROVIDED for need in needs)
     out: list[Finding] = []

@@ -14,7 +14,7 @@ from nativelib.plan.sbom import component, extend_sbom
 from nativelib.plan.values import Write
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from nativelib.facts.elf import Symbol
     from nativelib.facts.provider import Provider
@@ -44,14 +44,20 @@ class Requires:
     findings: tuple[Finding, ...] = ()
 
 
-def earlier_note(wheel: WheelFacts) -> dict[str, Any]:
-    """Return what an earlier repair noted, or an empty note."""
+def earlier_note(wheel: WheelFacts) -> dict[str, list[Any]]:
+    """Return the lists that an earlier repair noted; what is not of the form that it writes is passed over."""
     raw = wheel.texts.get(f"{wheel.dist_info}/{NOTE}")
     try:
         found = json.loads(raw) if raw else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         found = {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: list(filter(_is_noted, value)) for key, value in found.items() if isinstance(value, list)}
+
+
+def _is_noted(item: object) -> bool:
+    return isinstance(item, str) or (isinstance(item, dict) and all(isinstance(value, str) for value in item.values()))
 
 
 def earlier_providers(wheel: WheelFacts) -> dict[str, str]:
@@ -101,14 +107,15 @@ def plan_dist_info(
     requires: Requires,
     provided: Sequence[Provided],
     grafted: Sequence[Grafted],
+    removed: Collection[str],
 ) -> list[Action]:
-    """Return the actions below ``.dist-info``; files that would not change get none."""
+    """Return the actions below ``.dist-info``; files that would not change get none. *removed* are members left out."""
     wheel = given.wheel
     texts = {
         "METADATA": edit_requires(wheel.metadata, remove=requires.remove, add=requires.add),
         "WHEEL": _wheel_text(given, tagging),
-        NOTE: _note_text(wheel, requires, provided, grafted),
-        SBOM: _sbom_text(given, grafted),
+        NOTE: _note_text(wheel, requires, provided, grafted, removed),
+        SBOM: _sbom_text(given, grafted, removed),
     }
     actions: list[Action] = []
     for name, text in texts.items():
@@ -133,7 +140,11 @@ def _wheel_text(given: RepairInput, tagging: Tagging) -> str:
 
 
 def _note_text(
-    wheel: WheelFacts, requires: Requires, provided: Sequence[Provided], grafted: Sequence[Grafted]
+    wheel: WheelFacts,
+    requires: Requires,
+    provided: Sequence[Provided],
+    grafted: Sequence[Grafted],
+    removed: Collection[str],
 ) -> str | None:
     earlier = earlier_note(wheel)
     known = {item["as"]: item for item in earlier.get("provided", []) if isinstance(item, dict) and "as" in item}
@@ -142,6 +153,7 @@ def _note_text(
     copies = {item["path"]: item for item in earlier.get("grafted", []) if isinstance(item, dict) and "path" in item}
     for graft in grafted:
         copies[graft.path] = {"soname": graft.soname, "path": graft.path}
+    copies = {path: item for path, item in copies.items() if path not in removed}
     if not known and not copies:
         return None
     document = {
@@ -153,10 +165,11 @@ def _note_text(
     return json.dumps(document, indent=1) + "\n"
 
 
-def _sbom_text(given: RepairInput, grafted: Sequence[Grafted]) -> str | None:
-    if not grafted:
-        return None
+def _sbom_text(given: RepairInput, grafted: Sequence[Grafted], removed: Collection[str]) -> str | None:
     wheel = given.wheel
     raw = wheel.texts.get(f"{wheel.dist_info}/{SBOM}")
+    if not grafted and not (raw and removed):
+        return None
     components = [component(item.soname, given.outside.files[item.source].sha256, item.path) for item in grafted]
-    return extend_sbom(decode(raw) if raw else None, wheel.name.normalized, wheel.name.version, components)
+    present = decode(raw) if raw else None
+    return extend_sbom(present, wheel.name.normalized, wheel.name.version, components, removed=removed)

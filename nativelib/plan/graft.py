@@ -20,8 +20,10 @@ ORIGIN = "$ORIGIN"
 def hashed_name(soname: str, sha256: str) -> str:
     """Return ``<stem>-<8 hex of sha256>.so...``: auditwheel's form, so that tools which know it recognise the copy.
 
-    A name that carries the hash already is not given it twice.
+    A name that carries the hash already is not given it twice. What is needed by a path, as libraries without DT_SONAME
+    are that were linked by theirs, loses its directory.
     """
+    soname = posixpath.basename(soname)
     short = sha256[:8]
     match = _BEFORE_SO.match(soname)
     stem, suffix = (match["stem"], match["suffix"]) if match else (soname, "")

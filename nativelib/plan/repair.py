@@ -84,7 +84,7 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     grafted = tuple(
         Grafted(soname=_original(given, name), path=name.member, source=name.path) for name in fresh.values()
     )
-    info_actions = dist_info.plan_dist_info(given, tagging, requires, provided, grafted)
+    info_actions = dist_info.plan_dist_info(given, tagging, requires, provided, grafted, removed)
     findings += requires.findings
     raise_errors(findings, options)
     patches: list[Action] = [
@@ -265,6 +265,9 @@ def _unneeded(given: RepairInput) -> frozenset[str]:
         gone |= served - wanted
 
 
-def pure_note(wheel: WheelFacts) -> Finding:
-    """Return the note for a wheel without ELF files."""
+def passed_note(wheel: WheelFacts) -> Finding:
+    """Return the note for a wheel that has nothing to repair: without ELF files, or a library wheel."""
+    if wheel.is_library_wheel:
+        message = "It is a library wheel of nativelib: what it needs was settled by the build. It is passed through."
+        return note(Code.LIBRARY_WHEEL, wheel.filename, message)
     return note(Code.PURE_WHEEL, wheel.filename, "It has no ELF files, and is passed through unchanged.")

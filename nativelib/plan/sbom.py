@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 
 def component(
@@ -25,18 +25,29 @@ def component(
     return out
 
 
-def extend_sbom(present: str | None, name: str, version: str, components: Sequence[dict[str, Any]]) -> str:
+def extend_sbom(
+    present: str | None,
+    name: str,
+    version: str,
+    components: Sequence[dict[str, Any]],
+    *,
+    removed: Collection[str] = (),
+) -> str:
     """Return the document of distribution *name* with *components* added to those of *present*.
 
-    No serial number and no time stamp: the same input must give the same bytes.
+    Those of the members *removed* are left out. No serial number and no time stamp: the same input must give the same
+    bytes.
     """
     document: dict[str, Any] = {}
     if present:
         try:
-            document = json.loads(present)
-        except ValueError:
-            document = {}
-    kept = {item.get("bom-ref"): item for item in document.get("components", []) if isinstance(item, dict)}
+            found = json.loads(present)
+        except (ValueError, RecursionError):
+            found = {}
+        document = found if isinstance(found, dict) else {}
+    items = document.get("components")
+    kept = {str(i.get("bom-ref")): i for i in (items if isinstance(items, list) else ()) if isinstance(i, dict)}
+    kept = {ref: item for ref, item in kept.items() if ref not in {f"file:{path}" for path in removed}}
     kept.update({item["bom-ref"]: item for item in components})
     main = f"pkg:pypi/{name}@{version}"
     out = {
@@ -45,7 +56,7 @@ def extend_sbom(present: str | None, name: str, version: str, components: Sequen
         "specVersion": "1.6",
         "version": 1,
         "metadata": {"component": {"type": "library", "bom-ref": main, "name": name, "version": version, "purl": main}},
-        "components": [kept[key] for key in sorted(kept, key=str)],
-        "dependencies": [{"ref": main, "dependsOn": sorted(str(key) for key in kept)}],
+        "components": [kept[key] for key in sorted(kept)],
+        "dependencies": [{"ref": main, "dependsOn": sorted(kept)}],
     }
     return json.dumps(out, indent=2) + "\n"

@@ -128,6 +128,7 @@ def scope_of(
     *files* are the facts of members and grafts by name.
     """
     provided: dict[str, ElfFacts] = {}
+    linked: dict[str, ElfFacts] = {}
     others: dict[str, ElfFacts] = {}
     complete = True
     queue, seen = [requester], {requester}
@@ -137,6 +138,8 @@ def scope_of(
             if need.answer is Answer.PROVIDED and need.library is not None and need.provider is not None:
                 if current == requester:
                     provided[need.soname] = need.library.facts
+                    if need.replaces is not None:
+                        linked[need.soname] = files[need.replaces]
                 others.update({library.file: library.facts for library in need.provider.every})
                 # The loader searches what a library brings along too (ld.so(8): breadth first).
                 brought = {soname for library in need.provider.every for soname in library.facts.needed}
@@ -150,7 +153,8 @@ def scope_of(
                 others[need.soname] = evidence.system[need.soname]
             elif need.answer in {Answer.POLICY, Answer.EXCLUDED}:
                 complete = False
-    references = {soname: evidence.references.get((requester, soname)) for soname in provided}
+    # The copy in the wheel is what the file was really used with.
+    references = {soname: linked.get(soname, evidence.references.get((requester, soname))) for soname in provided}
     return Scope(
         provided=provided,
         references={soname: facts for soname, facts in references.items() if facts is not None},

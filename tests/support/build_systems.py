@@ -61,6 +61,11 @@ def find_links(directory: Path, *wheels: Path) -> Path:
     return directory
 
 
+def only(links: Path) -> dict[str, str]:
+    """Return variables by which pip, in isolated builds too, finds what *links* has and nothing else."""
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(links), "PIP_NO_CACHE_DIR": "1"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
     """What a build made of a project: a wheel that is not repaired."""
@@ -87,17 +92,8 @@ def run_build(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = Non
 
 def with_pip(source: Path, links: Path, env: Mapping[str, str] | None = None) -> Build:
     """Build the wheel of *source* with pip, from what *links* has."""
-    options: list[str | Path] = [
-        "-v",
-        "--no-deps",
-        "--no-index",
-        "--no-cache-dir",
-        "--find-links",
-        links,
-        "-w",
-        source / "dist",
-    ]
-    log = run_build([sys.executable, "-m", "pip", "wheel", *options, source], env=env)
+    argv = [sys.executable, "-m", "pip", "wheel", "-v", "--no-deps", "-w", source / "dist", source]
+    log = run_build(argv, env={**(env or {}), **only(links)})
     return _built(source, log)
 
 
@@ -110,8 +106,8 @@ def with_uv(source: Path, links: Path, env: Mapping[str, str] | None = None) -> 
 
 def with_build(source: Path, links: Path, env: Mapping[str, str] | None = None) -> Build:
     """Do the same with ``python -m build``."""
-    env = {**(env or {}), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(links)}
-    log = run_build([sys.executable, "-m", "build", "-w", "-o", source / "dist", source], env=env)
+    argv = [sys.executable, "-m", "build", "-w", "-o", source / "dist", source]
+    log = run_build(argv, env={**(env or {}), **only(links)})
     return _built(source, log)
 
 

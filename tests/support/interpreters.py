@@ -88,6 +88,4 @@ def _asked(path: Path) -> Interpreter:
     argv = [str(path), "-I", "-c", _ASK]
     done = subprocess.run(argv, env=clean_environment(), capture_output=True, text=True, check=True)
     implementation, version, include, suffix = json.loads(done.stdout)
-    return Interpreter(
-        path=path, implementation=implementation, version=version, include=Path(include), suffix=suffix
-    )
+    return Interpreter(path=path, implementation=implementation, version=version, include=Path(include), suffix=suffix)
