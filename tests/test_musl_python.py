@@ -127,9 +127,9 @@ def _make(root: Path, cc: str, include: Path, file: str, tag: str) -> None:
     wheels["deep"] = _library(
         root, "deep-lib", "1.0", new, {"libraries": ["libdeep.so.1"]}, "--exclude", "libneversys.so.3"
     )
+    flags = [f"-I{include}", f"-Wl,-rpath-link,{new}"]
     for name, (expression, library, providers, options) in CONSUMERS.items():
         source = simple_module("_ext", expression, DECLARATIONS)
-        flags = [f"-I{include}", f"-Wl,-rpath-link,{new}"]
         built_file = shared_library(root / name, file, source, needed=[new / library], cc=cc, flags=flags)
         files: dict[str, str | Path] = {
             f"{name}/__init__.py": "from ._ext import value\n",
@@ -138,6 +138,22 @@ def _make(root: Path, cc: str, include: Path, file: str, tag: str) -> None:
         linked = make_wheel(root / "linked", f"{name}-1.0-{tag}.whl", files)
         words = [word for provider in providers for word in ("--provided-by", wheels[provider])]
         wheels[name] = repaired(linked, *words, *options, into=dist)
+    foo_file = new / "libgfoo.so.1"
+    files = {"foreign/__init__.py": "raise RuntimeError('imported')\n", f"foreign/libs/{foo_file.name}": foo_file}
+    wheels["foreign"] = make_wheel(root / "linked", f"foreign-3.0-py3-none-linux_{MACHINE}.whl", files)
+    for name, provider, option in (("topcons", "gfoo", "--loader-modules"), ("forcons", "foreign", "--pin=exact")):
+        source = simple_module(name, "gfoo_value()", DECLARATIONS)
+        where = (
+            f"{name}{file.removeprefix('_ext')}" if name == "topcons" else f"{name}/{name}{file.removeprefix('_ext')}"
+        )
+        built_file = shared_library(
+            root / name, where.rpartition("/")[2], source, needed=[foo_file], cc=cc, flags=flags
+        )
+        files = {where: built_file}
+        if name != "topcons":
+            files[f"{name}/__init__.py"] = f"from .{name} import value\n"
+        linked = make_wheel(root / "linked", f"{name}-1.0-{tag}.whl", files)
+        wheels[name] = repaired(linked, "--provided-by", wheels[provider], option, into=dist)
     for name, wheel in wheels.items():
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(root / "sites" / name)
@@ -198,6 +214,41 @@ def test_wheels_apart_serve_each_other(world: World) -> None:
         f"wheels in directories of their own, {world.libc}",
         "consumers without run path; a chain of two library wheels",
         "works",
+    )
+
+
+def test_loader_module(world: World) -> None:
+    value, mapped = world.number("topcons", "topcons", "gfoo2")
+    assert value == 42
+    assert str(world.site("gfoo2") / "gfoo_lib" / "lib" / FOO) in mapped
+    says(world.refusal("topcons", "topcons"), "topcons needs", FOO, "gfoo-lib", "not installed", f"{PIP} 'gfoo-lib")
+    record(
+        "C libraries",
+        f"top-level extension module with a loader module, {world.libc}",
+        "beside nothing, the library wheel in another directory; library wheel missing",
+        "works; ImportError with consumer, library, distribution and pip command",
+    )
+
+
+def test_foreign_provider(world: World, tmp_path: Path) -> None:
+    for site in ("forcons", "foreign"):
+        shutil.copytree(world.site(site), tmp_path, dirs_exist_ok=True)
+    value, mapped = world.number("forcons", tmp_path)
+    assert value == 42
+    assert str(tmp_path / "foreign" / "libs" / "libgfoo.so.1") in mapped
+    result = "works, together and apart"
+    if world.libc == "glibc":
+        assert world.number("forcons", "forcons", "foreign")[0] == 42
+    else:
+        says(world.refusal("forcons", "forcons", "foreign"), "Error loading shared library libgfoo.so.1")
+        result = "works by the run path alone: consumer and library in one directory"
+    text = world.refusal("forcons", "forcons")
+    says(text, "forcons needs libgfoo.so.1 of foreign, which is not installed", f"{PIP} 'foreign==3.0'")
+    record(
+        "C libraries",
+        f"provider that nativelib did not build, {world.libc}",
+        "its library opened without importing it; consumer in the same and in another directory; missing",
+        result,
     )
 
 

@@ -1,4 +1,4 @@
-"""DT_NEEDED entries that are paths: what the linker writes for a library without DT_SONAME that was named by its path."""
+"""DT_NEEDED entries that are paths: what the linker writes for a library without DT_SONAME that it is given by path."""
 
 from __future__ import annotations
 

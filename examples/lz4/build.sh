@@ -18,7 +18,7 @@ tar -xf "$archive" -C "$tree" --strip-components=1
 
 # No static library, no debugging information: nothing of the temporary directory gets into the result.
 make -s -C "$tree/lib" -j"${NATIVELIB_JOBS:-1}" install \
-    CC="${CC:-cc}" CFLAGS="${CFLAGS:--O2}" LDFLAGS="${LDFLAGS:-}" BUILD_STATIC=no PREFIX="$NATIVELIB_PREFIX"
+    CC="${CC:-cc}" CFLAGS="${CFLAGS:--O2}" LDFLAGS="${LDFLAGS:--s}" BUILD_STATIC=no PREFIX="$NATIVELIB_PREFIX"
 mkdir -p "$NATIVELIB_PREFIX/share/doc/lz4"
 cp "$tree/lib/LICENSE" "$NATIVELIB_PREFIX/share/doc/lz4/"
 echo "$version" >"$NATIVELIB_PREFIX/.nativelib-version"

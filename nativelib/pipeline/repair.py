@@ -20,8 +20,8 @@ from nativelib.plan.inputs import RepairInput
 from nativelib.plan.needs import Ground, excluded, index_inside
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import architecture_of, check_provider, libc_of
-from nativelib.plan.repair import plan_repair as plan_wheel
 from nativelib.plan.repair import passed_note
+from nativelib.plan.repair import plan_repair as plan_wheel
 from nativelib.plan.symbols import Evidence
 from nativelib.plan.values import Graft, Plan, Summary
 from nativelib.policy.judge import policy_libraries
@@ -142,6 +142,9 @@ def read_providers(request: RepairRequest) -> tuple[Provider, ...]:
         if first.version != provider.version:
             message = f"{first.label} and {provider.label} cannot be installed together."
             findings.append(error(Code.AMBIGUOUS_PROVIDER, provider.origin, message, "Name one release of it."))
+    for name in sorted(request.import_providers.difference(releases)) if not findings else ():
+        message = f"--import-provider {name} names no provider; they are {', '.join(sorted(releases)) or 'none'}."
+        findings.append(error(Code.UNUSED_PROVIDER, name, message, f"Add --provided-by {name}, or leave it out."))
     if findings:
         raise PlanError(findings)
     return tuple(providers)

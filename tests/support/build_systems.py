@@ -47,7 +47,7 @@ SOURCE = simple_module("_adder", "upper_value() + toy_value()", "#include <toy.h
 
 NOTHING = "(?!)"
 
-MESON_RUN_PATHS = r"/.*/(site-packages/\w+|\w+)/lib(/pkgconfig/\.\./\.\./lib)?"
+MESON_RUN_PATHS = r"/.*/site-packages/\w+/lib(/pkgconfig/\.\./\.\./lib)?"
 """Run paths that meson writes: from .pc files, those of libraries outside of the system's directories."""
 
 
@@ -92,7 +92,7 @@ def run_build(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = Non
 
 def with_pip(source: Path, links: Path, env: Mapping[str, str] | None = None) -> Build:
     """Build the wheel of *source* with pip, from what *links* has."""
-    argv = [sys.executable, "-m", "pip", "wheel", "-v", "--no-deps", "-w", source / "dist", source]
+    argv: list[str | Path] = [sys.executable, "-m", "pip", "wheel", "-v", "--no-deps", "-w", source / "dist", source]
     log = run_build(argv, env={**(env or {}), **only(links)})
     return _built(source, log)
 
@@ -106,7 +106,7 @@ def with_uv(source: Path, links: Path, env: Mapping[str, str] | None = None) -> 
 
 def with_build(source: Path, links: Path, env: Mapping[str, str] | None = None) -> Build:
     """Do the same with ``python -m build``."""
-    argv = [sys.executable, "-m", "build", "-w", "-o", source / "dist", source]
+    argv: list[str | Path] = [sys.executable, "-m", "build", "-w", "-o", source / "dist", source]
     log = run_build(argv, env={**(env or {}), **only(links)})
     return _built(source, log)
 

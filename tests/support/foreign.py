@@ -39,11 +39,16 @@ class Foreign:
 
     @property
     def compiler(self) -> str:
-        """The program that compiles C for it; without one the test is skipped, or fails as `foreign_root` says."""
+        """The program that compiles C for it; see `absent`."""
         name = f"{self.triplet}-gcc"
-        if self.required or shutil.which(name):
-            return require(name)
-        pytest.skip(f"{name} is missing")
+        return name if shutil.which(name) else self.absent(f"the program {name}")
+
+    def absent(self, what: str) -> NoReturn:
+        """Skip the test because *what* is missing; where ``CI`` is set, fail it for a machine that must be tested."""
+        if self.required:
+            lacking(what)
+        # Mirrors do not carry every architecture, or not at every moment; that says nothing about this project.
+        pytest.skip(f"{what} is missing")
 
     @property
     def sysroot(self) -> Path:
@@ -137,7 +142,7 @@ def foreign_python(foreign: Foreign) -> ForeignPython:
 def foreign_root(foreign: Foreign, *packages: str) -> Path:
     """Return a directory in which the distribution's *packages* for *foreign* are unpacked; apt verifies them.
 
-    What cannot be had skips the test; where ``CI`` is set it fails for the machines that must not be missing.
+    What cannot be had skips the test, or fails it: see `Foreign.absent`.
     """
     state = cache_directory() / "apt" / foreign.debian
     target = cache_directory() / "roots" / foreign.debian / packages[0]
@@ -198,7 +203,7 @@ def _python_version(foreign: Foreign) -> str:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
     found = re.search(r"\bpython(3\.\d+)-minimal", done.stdout)
     if found is None:
-        _not_to_be_had(foreign, f"the distribution's Python ({done.stderr.strip()[-300:]})")
+        foreign.absent(f"the distribution's Python for {foreign.debian} ({done.stderr.strip()[-300:]})")
     return found[1]
 
 
@@ -216,7 +221,7 @@ def _update(foreign: Foreign, state: Path) -> None:
             done = subprocess.run([apt, *options, "update", "-qq"], capture_output=True, text=True, check=False)
             said = done.stderr.strip() or "the sources have none"
     if not any((state / "lists").glob("*_Packages*")):
-        _not_to_be_had(foreign, f"the list of packages ({said[-300:]})")
+        foreign.absent(f"the list of packages for {foreign.debian} ({said[-300:]})")
 
 
 def _download(foreign: Foreign, state: Path, packages: Sequence[str]) -> None:
@@ -233,15 +238,7 @@ def _download(foreign: Foreign, state: Path, packages: Sequence[str]) -> None:
         # A list that is older than the mirror names files that are gone.
         shutil.rmtree(state / "lists")
         _update(foreign, state)
-    _not_to_be_had(foreign, f"packages ({said[-300:]})")
-
-
-def _not_to_be_had(foreign: Foreign, what: str) -> NoReturn:
-    text = f"{foreign.debian}: {what}"
-    if foreign.required:
-        lacking(text)
-    # Mirrors do not carry every architecture, or not at every moment; that says nothing about this project.
-    pytest.skip(f"cannot be fetched for {text}")
+    foreign.absent(f"packages for {foreign.debian} ({said[-300:]})")
 
 
 def _without_absolute_links(root: Path) -> None:

@@ -44,8 +44,8 @@ _DISABLED = """
 _asyncio _bz2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _crypt _ctypes_test _curses
 _curses_panel _dbm _decimal _elementtree _gdbm _hashlib _lsprof _lzma _multiprocessing _posixshmem _sqlite3 _ssl
 _statistics _testbuffer _testcapi _testclinic _testimportmultiple _testinternalcapi _testmultiphase _tkinter _uuid
-_xxsubinterpreters _xxtestfuzz _zoneinfo audioop cmath mmap nis ossaudiodev pyexpat readline resource spwd syslog termios
-unicodedata xxlimited xxlimited_35 xxsubtype zlib
+_xxsubinterpreters _xxtestfuzz _zoneinfo audioop cmath mmap nis ossaudiodev pyexpat readline resource spwd syslog
+termios unicodedata xxlimited xxlimited_35 xxsubtype zlib
 """
 _UNUSED = ("test", "tests", "idlelib", "lib2to3", "tkinter", "turtledemo", "ensurepip", "pydoc_data", "__pycache__")
 
@@ -77,7 +77,14 @@ def musl_python() -> MuslPython:
         lacking(f"the sources of CPython ({' or '.join(_SOURCES)})")
     archives = [path for path in sources if path is not None]
     musl = subprocess.run(["dpkg-query", "-W", "musl-dev"], capture_output=True, text=True, check=False).stdout
-    words = [musl, platform.machine(), _COMPILER, *_DISABLED.split(), *(path.name for path in archives), *map(_digest, archives)]
+    words = [
+        musl,
+        platform.machine(),
+        _COMPILER,
+        *_DISABLED.split(),
+        *(path.name for path in archives),
+        *map(_digest, archives),
+    ]
     key = hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
     target = cache_directory() / "musl-python" / key
     with locked(target):
