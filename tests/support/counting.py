@@ -114,5 +114,6 @@ def plain_extension(
     """
     declarations = "\n".join(f"int {name}(void);" for name in functions)
     total = " + ".join(f"{name}()" for name in functions) or "0"
-    source = f"{declarations}\nint value(void) {{ return {total}; }}\nvoid *PyInit_{module}(void) {{ return 0; }}\n{more}\n"
+    init = f"void *PyInit_{module}(void) {{ return 0; }}"
+    source = f"{declarations}\nint value(void) {{ return {total}; }}\n{init}\n{more}\n"
     return shared_library(directory, f"{module}.abi3.so", source, needed=libraries, cc=cc, rpath=rpath)
