@@ -225,7 +225,7 @@ def test_loader_module(world: World) -> None:
     record(
         "C libraries",
         f"top-level extension module with a loader module, {world.libc}",
-        "beside nothing, the library wheel in another directory; library wheel missing",
+        "consumer and library wheel in different directories; library wheel missing",
         "works; ImportError with consumer, library, distribution and pip command",
     )
 
