@@ -572,7 +572,7 @@ def test_names_for_pkg_config_and_cmake(prefix: Prefix, tmp_path: Path) -> None:
     # Those who need it find it under these names.
     bar = wheel_of(prefix, tmp_path, 'libraries = ["lib/libbar.so.2"]', "--provided-by", wheel, name="bar-lib")
     assert b"Requires: foo\n" in members(bar)["bar_lib/lib/pkgconfig/bar-lib.pc"]
-    assert b'find_dependency("Foo" CONFIG)' in members(bar)["bar_lib/lib/cmake/bar-lib/bar-libConfig.cmake"]
+    assert b'find_dependency("Foo" CONFIG HINTS ' in members(bar)["bar_lib/lib/cmake/bar-lib/bar-libConfig.cmake"]
 
 
 # History.
