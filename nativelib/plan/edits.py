@@ -1,0 +1,233 @@
+"""What happens to the ELF files of a consumer wheel: edits, moves, grafts, and what is left out. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from nativelib.facts.elf import ElfEdit
+from nativelib.facts.wheel import Scheme, place_of
+from nativelib.findings import Code, Finding, error, warning
+from nativelib.plan.graft import hashed_name, run_path
+from nativelib.plan.moves import plan_moves
+from nativelib.plan.needs import Answer, by_requester, is_graft
+from nativelib.plan.values import Drop, Graft, Patch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nativelib.facts.elf import ElfFacts
+    from nativelib.facts.provider import Provider
+    from nativelib.plan.inputs import RepairInput
+    from nativelib.plan.moves import Move
+    from nativelib.plan.needs import Need
+    from nativelib.plan.options import RepairOptions
+    from nativelib.plan.values import Action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraftName:
+    """Where a library from outside goes."""
+
+    path: str
+    """File on the search path."""
+    soname: str
+    """New soname and file name."""
+    member: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElfChanges:
+    """All that happens to ELF files."""
+
+    edits: Mapping[str, ElfEdit]
+    """Edit of every ELF member, by its old name; empty ones too."""
+    moves: tuple[Move, ...]
+    grafts: tuple[Graft, ...]
+    """Files that are copied in."""
+    members: Mapping[str, str]
+    """Old member, or path of a file outside, to the member that it becomes."""
+    removed: frozenset[str]
+    """Members that are left out."""
+    findings: tuple[Finding, ...]
+
+    def actions(self, options: RepairOptions) -> list[Action]:
+        """Return the actions: patches, grafts, drops."""
+        patches: list[Action] = []
+        for old, edit in self.edits.items():
+            new = self.members.get(old, old)
+            if (edit or new != old) and old not in self.removed:
+                moved = old if new != old else None
+                patches.append(Patch(member=new, edit=edit, strip=options.strip, renamed_from=moved))
+        return [*patches, *self.grafts, *(Drop(member=name) for name in sorted(self.removed))]
+
+    def after(self, given: RepairInput) -> dict[str, ElfFacts]:
+        """Return the facts of all ELF files of the result, by member."""
+        kept = {old: facts for old, facts in given.wheel.elf.items() if old not in self.removed}
+        out = {self.members.get(old, old): self.edits[old].apply_to(facts) for old, facts in kept.items()}
+        for graft in self.grafts:
+            out[graft.member] = (graft.edit or ElfEdit()).apply_to(given.outside.files[graft.source])
+        return out
+
+
+def elf_changes(given: RepairInput, options: RepairOptions) -> ElfChanges:
+    """Return what happens to the ELF files of the wheel, with what the user should know of it."""
+    names = graft_names(given, options)
+    moves = plan_moves(given.wheel, given.needs, options)
+    edits, findings = member_edits(given, options, names, moves)
+    # Equal files may lie at two paths, and an earlier repair may have copied the same file in already.
+    fresh = {name.member: name for name in names.values() if name.member not in given.wheel.elf}
+    grafts = tuple(_graft_action(given, options, names, name) for name in fresh.values())
+    return ElfChanges(
+        edits=edits,
+        moves=moves,
+        grafts=grafts,
+        members={**{move.old: move.new for move in moves}, **{name.path: name.member for name in names.values()}},
+        removed=_unneeded(given),
+        findings=(*findings, *_uneditable(grafts, given.outside.files)),
+    )
+
+
+def graft_names(given: RepairInput, options: RepairOptions) -> dict[str, GraftName]:
+    """Return the new name of each file that is grafted, by its path; identity is the file, not its soname."""
+    directory = f"{given.wheel.name.distribution}{options.lib_sdir}"
+    out: dict[str, GraftName] = {}
+    for need in given.needs:
+        if need.answer is Answer.GRAFT and need.source is not None and need.source not in out:
+            facts = given.outside.files[need.source]
+            soname = hashed_name(facts.soname or posixpath.basename(need.source), facts.sha256)
+            out[need.source] = GraftName(path=need.source, soname=soname, member=f"{directory}/{soname}")
+    return out
+
+
+def member_edits(
+    given: RepairInput, options: RepairOptions, grafts: Mapping[str, GraftName], moves: Sequence[Move] = ()
+) -> tuple[dict[str, ElfEdit], list[Finding]]:
+    """Return the edit of every ELF member (empty ones too), and what the user should know of them."""
+    findings: list[Finding] = []
+    needs = by_requester(given.needs)
+    edits: dict[str, ElfEdit] = {}
+    new_names = {move.old: move.new for move in moves}
+    for member, facts in given.wheel.elf.items():
+        home = new_names.get(member, member)
+        edit, dropped = _edit(home, facts, needs.get(member, ()), grafts, options, moved_from=member)
+        edits[member] = edit
+        if dropped:
+            findings.append(
+                warning(
+                    Code.RUN_PATH_DROPPED,
+                    member,
+                    f"Run path entries that leave the installation were removed: {':'.join(dict.fromkeys(dropped))}.",
+                    "Nothing to do, unless the file relied on them.",
+                )
+            )
+        if edit and not facts.sections:
+            findings.append(
+                error(Code.BAD_ELF, member, "This file has no section headers, and patchelf cannot edit such a file.")
+            )
+        findings += _crossing(home, needs.get(member, ()))
+    return edits, findings
+
+
+def _crossing(member: str, needs: Sequence[Need]) -> list[Finding]:
+    """Return an error if *member* needs files that an installer puts into another scheme, where no run path leads."""
+    home = place_of(member).scheme
+    there = {
+        need.soname: place_of(need.source or "").scheme if need.answer is Answer.WHEEL else Scheme.SITE
+        for need in needs
+        if need.answer in {Answer.WHEEL, Answer.PROVIDED, Answer.GRAFT}
+    }
+    crossing = sorted(soname for soname, scheme in there.items() if scheme is not home)
+    if not crossing:
+        return []
+    message = (
+        f"It is installed into the {home} scheme and needs {', '.join(crossing)} from another one; "
+        "no run path leads from one to the other in every installation."
+    )
+    return [error(Code.CROSS_SCHEME, member, message, "Move both into the package.")]
+
+
+def _edit(
+    member: str,
+    facts: ElfFacts,
+    needs: Sequence[Need],
+    grafts: Mapping[str, GraftName],
+    options: RepairOptions,
+    *,
+    moved_from: str | None = None,
+) -> tuple[ElfEdit, tuple[str, ...]]:
+    home = place_of(member)
+    old = place_of(moved_from) if moved_from is not None else None
+    wanted: list[str] = []
+    replaced: list[tuple[str, str]] = []
+    for need in needs:
+        if need.answer is Answer.GRAFT and need.source is not None:
+            name = grafts[need.source]
+            wanted.append(posixpath.dirname(name.member))
+            replaced.append((need.soname, name.soname))
+        elif need.answer is Answer.PROVIDED and need.library is not None and need.provider is not None:
+            if options.run_path and need.library.scheme is Scheme.SITE:
+                wanted.extend(provider_directories(need.provider, need.library.file))
+            if need.soname != need.library.soname:
+                replaced.append((need.soname, need.library.soname))
+        elif need.answer is Answer.WHEEL and need.source is not None and (old is None or old.scheme is not home.scheme):
+            # The file was not built for this place: no run path of its own leads from here to its neighbours.
+            wanted.append(place_of(need.source).directory)
+    path, dropped = run_path(home, facts, wanted if home.scheme is Scheme.SITE else (), moved_from=old)
+    edit = ElfEdit(
+        replace_needed=tuple(dict.fromkeys(replaced)),
+        remove_needed=tuple(need.soname for need in needs if need.answer is Answer.PYTHON),
+        run_path=path if path != facts.run_path else None,
+    )
+    return edit, dropped
+
+
+def provider_directories(provider: Provider, file: str) -> list[str]:
+    """Return the directories where the loader finds *file* of *provider* and what that needs indirectly.
+
+    They are relative to site-packages.
+    """
+    directories = [posixpath.dirname(file)]
+    if provider.manifest is not None:
+        directories += [f"{require.import_name}/lib" for require in provider.manifest.requires]
+    return directories
+
+
+def _graft_action(
+    given: RepairInput, options: RepairOptions, grafts: Mapping[str, GraftName], name: GraftName
+) -> Graft:
+    facts = given.outside.files[name.path]
+    needs = by_requester(given.needs).get(name.path, ())
+    # The run path that it has is about the place where it was.
+    edit, _ = _edit(name.member, replace(facts, rpath=(), runpath=()), needs, grafts, options)
+    own = edit.run_path or ()
+    edit = ElfEdit(
+        soname=name.soname,
+        replace_needed=edit.replace_needed,
+        remove_needed=edit.remove_needed,
+        run_path=own if own != facts.run_path else None,
+    )
+    return Graft(member=name.member, source=name.path, sha256=facts.sha256, edit=edit, strip=options.strip, mode=0o755)
+
+
+def _uneditable(grafts: Sequence[Graft], files: Mapping[str, ElfFacts]) -> list[Finding]:
+    text = "This file has no section headers, and patchelf cannot edit such a file."
+    remedy = "Use a copy that was not cut off or stripped of them."
+    return [error(Code.BAD_ELF, graft.source, text, remedy) for graft in grafts if not files[graft.source].sections]
+
+
+def _unneeded(given: RepairInput) -> frozenset[str]:
+    """Return members that the providers replace, and graft-directory files that only those needed."""
+    gone = {need.replaces for need in given.needs if need.replaces is not None}
+    inner = [(need.requester, need.source) for need in given.needs if need.answer is Answer.WHEEL and need.source]
+    # One file can be needed under several names, of which the provider has some only.
+    while kept := gone & {source for requester, source in inner if requester not in gone}:
+        gone -= kept
+    while True:
+        wanted = {source for requester, source in inner if requester not in gone}
+        # Who else opens a file is known of graft directories only: nobody.
+        served = {source for requester, source in inner if requester in gone and is_graft(source)}
+        if served <= wanted | gone:
+            return frozenset(gone)
+        gone |= served - wanted
