@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.cc import program, shared_library
-from tests.support.interpreters import CPYTHONS, cpython, pypy
+from tests.support.interpreters import CPYTHONS, WHAT, cpython, pypy
 from tests.support.matrix import record
 from tests.support.projects import nativelib
 from tests.support.shapes import module_source
@@ -52,13 +52,15 @@ def unpacked(target: Path, *wheels: Path) -> Path:
     return target
 
 
-def compiled(toy: Toy, directory: Path, python: Interpreter, full: str, library: Path | None = None) -> Path:
+def compiled(
+    toy: Toy, directory: Path, python: Interpreter, full: str, library: Path | None = None, flags: Sequence[str] = ()
+) -> Path:
     """Compile the extension *full* for *python*."""
     name = full.rpartition(".")[2]
     expression = "strange_value()" if library else "toy_value()"
     source = module_source(full, expression, declarations="int strange_value(void);")
     needed = [library or toy.host / "libtoy.so.1"]
-    flags = [f"-I{python.include}"]
+    flags = [*python.headers, *flags]
     return shared_library(directory / full, f"{name}{python.suffix}", source, needed=needed, flags=flags)
 
 
@@ -131,7 +133,80 @@ def test_generated_code(toy: Toy, tmp_path: Path, which: str) -> None:
         assert done.returncode == 1
         assert f"ImportError: {name} needs libtoy-toy_lib.so.1 of toy-lib, which is not installed" in done.stderr
     kind = "PyPy" if which == "PyPy" else "CPython"
-    record("Pythons", f"{kind} {python.version}", "hooks, loader modules, library packages, program script", "works")
+    record("Pythons", f"{kind} {python.version}", WHAT, "works")
+
+
+# Every thread imports everything, each beginning elsewhere. An import that fails in one of them is told by all.
+THREADS = """
+import importlib, json, sys, threading
+names = ["alone", "compiled.inner", "hooked", "toy_lib", "upper_lib", "space.fast", "loose"]
+said = [sys._is_gil_enabled()]
+start = threading.Barrier(16)
+def work(number):
+    turn = number % len(names)
+    start.wait()
+    try:
+        for name in names[turn:] + names[:turn]:
+            module = importlib.import_module(name)
+            if hasattr(module, "value"):
+                said.append(module.value())
+    except BaseException as problem:
+        said.append(repr(problem))
+threads = [threading.Thread(target=work, args=[number]) for number in range(16)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+import toy_lib
+said.append(sys._is_gil_enabled())
+with open("/proc/self/maps") as maps:
+    print(json.dumps([said, list(toy_lib.loaded().values()), maps.read()]))
+"""
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("which", [version for version in CPYTHONS if version.endswith("t")])
+def test_the_gil_stays_away(toy: Toy, tmp_path: Path, which: str) -> None:
+    """Nothing generated brings it back, threads that import at once get along, and an extension that asks gets it."""
+    python = cpython(which)
+    names = ("alone", "space.fast", "compiled", "compiled.inner", "hooked._ext")
+    modules = {name: compiled(toy, tmp_path, python, name) for name in names}
+    asks = compiled(toy, tmp_path / "asks", python, "asks._ext", flags=["-DWANTS_THE_GIL"])
+    files: dict[str, str | Path] = {
+        f"alone{python.suffix}": modules["alone"],
+        f"space/fast{python.suffix}": modules["space.fast"],
+        f"compiled/__init__{python.suffix}": modules["compiled"],
+        f"compiled/inner{python.suffix}": modules["compiled.inner"],
+        "hooked/__init__.py": "from ._ext import value\n",
+        f"hooked/_ext{python.suffix}": modules["hooked._ext"],
+        "asks/__init__.py": "from ._ext import value\n",
+        f"asks/_ext{python.suffix}": asks,
+    }
+    wheel = consumer(tmp_path, "free", files, tag=f"{python.tag}-{PLATFORM}")
+    repaired = toy.repaired(wheel, arguments=["--loader-modules", "--no-run-path"], allow=[NEWER])
+    assert repaired.name.startswith(f"free-1.0-{python.tag}-manylinux")
+    (tmp_path / "lenient").mkdir()
+    assert nativelib("shim", "--provided-by", toy.upper, "-o", tmp_path / "lenient" / "loose.py").code == 0
+    path = [unpacked(tmp_path / "a", repaired), unpacked(tmp_path / "b", toy.toy, toy.upper), tmp_path / "lenient"]
+
+    for name in ("toy_lib", "upper_lib", "loose", "hooked", "alone", "compiled.inner"):
+        done = run(python, path, *STRICT, "-c", f"import {name}, sys; print(sys._is_gil_enabled())")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", ""), name
+    for _ in range(5):
+        done = run(python, path, *STRICT, "-c", THREADS)
+        assert (done.returncode, done.stderr) == (0, "")
+        said, loaded, maps = json.loads(done.stdout)
+        assert said == [False, *[42] * (4 * 16), False]
+        assert loaded == [str(tmp_path / "b/toy_lib/lib/libtoy-toy_lib.so.1")]
+        assert {line.split()[-1] for line in maps.splitlines() if "/libtoy" in line} == set(loaded)
+
+    code = "import asks, sys; print(sys._is_gil_enabled(), asks.value())"
+    done = run(python, path, "-c", code)
+    assert (done.returncode, done.stdout) == (0, "True 42\n")
+    [warning] = [line for line in done.stderr.splitlines() if "Warning" in line]
+    assert "RuntimeWarning: The global interpreter lock (GIL) has been enabled to load module 'asks._ext'" in warning
+    what = "library packages, strict and lenient hook, loader modules; 16 threads importing at once"
+    record("Pythons", f"CPython {python.version}, the GIL", what, "stays disabled")
 
 
 def test_everything_is_python_3_8(toy: Toy, tmp_path: Path) -> None:

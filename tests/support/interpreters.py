@@ -13,14 +13,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.downloads import debian_package
+from tests.support.free_threaded import SUITES, free_threaded
+from tests.support.matrix import record
+from tests.support.suites import UnavailableError, suite_python
 from tests.support.tools import lacking
 from tests.support.venvs import clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CPYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.13t", "3.14t")
+CPYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15", *SUITES)
 """Versions of CPython that are looked for; ``t`` are builds without the GIL."""
+_PACKAGED = ("3.14", "3.15")
+"""Versions that Debian's next release has."""
+
+WHAT = "hooks, loader modules, library packages, program script"
+"""What each Python runs."""
 
 _ASK = """
 import json, sys, sysconfig
@@ -40,17 +48,38 @@ class Interpreter:
     include: Path
     suffix: str
 
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The compiler's options that find its headers; Debian's name others of them below the directory above."""
+        return (f"-I{self.include}", f"-I{self.include.parent}")
+
+    @property
+    def tag(self) -> str:
+        """Its tags for Python and ABI (``cp313-cp313t``)."""
+        short = f"cp{self.version.replace('.', '')}"
+        return f"{short.rstrip('t')}-{short}"
+
 
 def cpython(version: str) -> Interpreter:
-    """Return a CPython *version* with headers that this machine has; without one, skip the test.
+    """Return a CPython *version* with headers: of this machine, else of Debian's newer suites, else built from sources.
 
-    That is no failure where ``CI`` is set either: a machine has the Pythons that it has.
+    Without one, skip the test. That is no failure where ``CI`` is set either: a machine has the Pythons that it has,
+    and a mirror what it has today.
     """
+    said = f"there is no CPython {version} with headers here"
     for path in _candidates(version):
         found = _asked(path)
         if (found.implementation, found.version) == ("cpython", version) and (found.include / "Python.h").is_file():
             return found
-    pytest.skip(f"there is no CPython {version} with headers here")
+    try:
+        if version in _PACKAGED:
+            return _asked(suite_python(version))
+        if version in SUITES:
+            return _asked(free_threaded(version))
+    except UnavailableError as problem:
+        said = f"{said}, and not to be had: {problem}"
+    record("Pythons", f"CPython {version}", WHAT, "not run: not at hand, and not to be had")
+    pytest.skip(said)
 
 
 def pypy() -> Interpreter:

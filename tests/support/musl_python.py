@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
-import re
-import shutil
 import subprocess
-import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.support.cpython_source import DISABLED, build_cpython, build_libffi, digest
 from tests.support.downloads import cache_directory, locked, staged
 from tests.support.foreign import debian_source
 from tests.support.tools import lacking, require
@@ -37,17 +34,6 @@ for word do
 done
 exec {musl_gcc} "$@"
 """
-
-# Modules that no generated package uses. The fewer are compiled, the sooner the tests begin.
-_DISABLED = """
-*disabled*
-_asyncio _bz2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _crypt _ctypes_test _curses
-_curses_panel _dbm _decimal _elementtree _gdbm _hashlib _lsprof _lzma _multiprocessing _posixshmem _sqlite3 _ssl
-_statistics _testbuffer _testcapi _testclinic _testimportmultiple _testinternalcapi _testmultiphase _tkinter _uuid
-_xxsubinterpreters _xxtestfuzz _zoneinfo audioop cmath mmap nis ossaudiodev pyexpat readline resource spwd syslog
-termios unicodedata xxlimited xxlimited_35 xxsubtype zlib
-"""
-_UNUSED = ("test", "tests", "idlelib", "lib2to3", "tkinter", "turtledemo", "ensurepip", "pydoc_data", "__pycache__")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +67,9 @@ def musl_python() -> MuslPython:
         musl,
         platform.machine(),
         _COMPILER,
-        *_DISABLED.split(),
+        *DISABLED.split(),
         *(path.name for path in archives),
-        *map(_digest, archives),
+        *map(digest, archives),
     ]
     key = hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
     target = cache_directory() / "musl-python" / key
@@ -105,7 +91,6 @@ def _described(root: Path) -> MuslPython:
 
 
 def _build(archives: Sequence[Path], scratch: Path, into: Path, *, musl_gcc: str, kernel: Sequence[Path]) -> None:
-    python, ffi = (_unpacked(archive, scratch) for archive in archives)
     compiler = scratch / "musl-cc"
     compiler.write_text(_COMPILER.format(musl_gcc=musl_gcc))
     compiler.chmod(0o755)
@@ -113,55 +98,10 @@ def _build(archives: Sequence[Path], scratch: Path, into: Path, *, musl_gcc: str
     headers.mkdir()
     for directory in kernel:
         (headers / directory.name).symlink_to(directory)
-    jobs, prefix = f"-j{len(os.sched_getaffinity(0))}", scratch / "prefix"
-    variables = {"CC": str(compiler), "CFLAGS": f"-O1 -fPIC -w -idirafter {headers}"}
-
-    options = ["--disable-shared", "--enable-static", "--disable-docs", "--disable-exec-static-tramp"]
-    _run([ffi / "configure", "-q", f"--prefix={prefix}", *options], ffi, variables)
-    _run(["make", jobs, "-s"], ffi, variables)
-    _run(["make", "-s", "install"], ffi, variables)
-    library = next(path.parent for path in prefix.rglob("libffi.a"))
-
-    (python / "Modules" / "Setup.local").write_text(_DISABLED)
-    variables = {
-        "CC": str(compiler),
-        "CFLAGS": f"-O1 -w -idirafter {headers}",
-        "CPPFLAGS": f"-I{prefix}/include",
-        "LDFLAGS": f"-L{library}",
-        "LIBFFI_INCLUDEDIR": f"{prefix}/include",
-        "PKG_CONFIG": "false",
-    }
-    # The prefix is a name alone: an interpreter finds its library by where it lies, and no other one's by accident.
-    options = ["--prefix=/nonexistent", "--with-system-ffi", "--disable-test-modules", "--without-ensurepip"]
-    _run([python / "configure", "-q", *options], python, variables)
-    _run(["make", jobs, "-s"], python, variables)
-    _collect(python, into)
-
-
-def _collect(build: Path, into: Path) -> None:
-    """Copy what an installed CPython has, without byte code of its library, which would take longest of all."""
-    version = re.search(r"^VERSION=\s*(\S+)", (build / "Makefile").read_text(), re.MULTILINE)
-    if version is None:
-        raise RuntimeError(f"{build}/Makefile does not say its version")
-    name = f"python{version[1]}"
-    library = into / "lib" / name
-    shutil.copytree(build / "Lib", library, ignore=shutil.ignore_patterns(*_UNUSED))
-    (library / "lib-dynload").mkdir()
-    for path in build.glob("build/lib.*/*"):
-        if path.suffix in {".so", ".py"}:
-            shutil.copy(path, (library / "lib-dynload") if path.suffix == ".so" else library)
-    shutil.copytree(build / "Include", into / "include" / name)
-    shutil.copy(build / "pyconfig.h", into / "include" / name)
-    (into / "bin").mkdir()
-    shutil.copy(build / "python", into / "bin" / name)
-
-
-def _unpacked(archive: Path, scratch: Path) -> Path:
-    target = scratch / archive.name.partition("_")[0]
-    with tarfile.open(archive) as opened:
-        opened.extractall(target, filter="data")
-    [root] = target.iterdir()
-    return root
+    python, ffi = archives
+    flags, prefix = f"-O1 -w -idirafter {headers}", scratch / "prefix"
+    build_libffi(ffi, scratch, prefix, compiler=str(compiler), flags=flags)
+    build_cpython(python, scratch, into, compiler=str(compiler), flags=flags, libffi=prefix)
 
 
 def _kernel_headers() -> list[Path]:
@@ -175,22 +115,3 @@ def _kernel_headers() -> list[Path]:
     if None in found:
         lacking("the kernel's headers (linux-libc-dev)")
     return [path for path in found if path is not None]
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _run(argv: Sequence[str | Path], cwd: Path, variables: dict[str, str]) -> None:
-    done = subprocess.run(
-        [*map(str, argv)],
-        cwd=cwd,
-        env=clean_environment(variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(map(str, argv))}\n{done.stdout[-6000:]}")

@@ -30,7 +30,11 @@ static int run(PyObject *module) {{
     return PyModule_AddIntConstant(module, "_private", 5);
 }}
 #if {multi}
-static PyModuleDef_Slot phases[] = {{{{Py_mod_exec, (void *)run}}, {{0, 0}}}};
+static PyModuleDef_Slot phases[] = {{{{Py_mod_exec, (void *)run}},
+#if defined(Py_GIL_DISABLED) && !defined(WANTS_THE_GIL)
+    {{Py_mod_gil, Py_MOD_GIL_NOT_USED}},
+#endif
+    {{0, 0}}}};
 static struct PyModuleDef definition = {{
     PyModuleDef_HEAD_INIT, "{full}", "An extension.", 0, methods, phases, 0, 0, 0}};
 PyMODINIT_FUNC PyInit_{name}(void) {{ return PyModuleDef_Init(&definition); }}
