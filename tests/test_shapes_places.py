@@ -187,24 +187,53 @@ def test_program_that_another_tool_moved_keeps_its_script(toy: Toy, tmp_path: Pa
 # --- libraries of the data scheme ---------------------------------------------------------------------------------
 
 
+def data_consumer(toy: Toy, tmp_path: Path) -> Path:
+    """A wheel whose extension needs a library of the data scheme, which needs another one there, and that toy-lib."""
+    flags = [f"-Wl,-rpath-link,{toy.host}", f"-Wl,-rpath-link,{tmp_path}"]
+    source = "int toy_value(void); int inner(void) { return toy_value(); }"
+    inner = shared_library(tmp_path, "libinner.so.1", source, soname="libinner.so.1", needed=[toy.host / "libtoy.so.1"])
+    source = "int inner(void); int helper(void) { return inner() + 1; }"
+    helper = shared_library(tmp_path, "libhelper.so", source, soname="libhelper.so", needed=[inner], flags=flags)
+    init = simple_module("_ext", "helper()", "int helper(void);")
+    built = extension(tmp_path / "ext", "_ext", init, needed=[helper], flags=flags)
+    data = "apart-1.0.data/data/lib"
+    files = {**package("apart", built), f"{data}/libhelper.so": helper, f"{data}/libinner.so.1": inner}
+    return consumer(tmp_path, "apart", files)
+
+
 def test_library_in_the_data_scheme_of_the_consumer_is_refused(toy: Toy, tmp_path: Path) -> None:
     """No run path leads from one scheme to another in every installation."""
-    source = "int toy_value(void); int helper(void) { return toy_value() + 1; }"
-    helper = shared_library(tmp_path, "libhelper.so", source, soname="libhelper.so", needed=[toy.host / "libtoy.so.1"])
-    init = simple_module("_ext", "helper()", "int helper(void);")
-    built = extension(tmp_path / "ext", "_ext", init, needed=[helper], flags=[f"-Wl,-rpath-link,{toy.host}"])
-    files = {**package("apart", built), "apart-1.0.data/data/lib/libhelper.so": helper}
-    answer = toy.repair(consumer(tmp_path, "apart", files))
+    answer = toy.repair(data_consumer(toy, tmp_path))
     assert answer.code == 1
     errors = answer.errors()
-    assert set(errors) == {f"apart/_ext{EXT_SUFFIX}", "apart-1.0.data/data/lib/libhelper.so"}
-    assert all(text.startswith("NL208 ") and "Move both into the package." in text for text in errors.values())
+    assert set(errors) == {f"apart/_ext{EXT_SUFFIX}", "apart-1.0.data/data/lib/libinner.so.1"}
+    assert all(text.startswith("NL208 ") and "repair with --relocate-data." in text for text in errors.values())
     assert not list(tmp_path.glob("repaired/*"))
     record(
         "Shapes",
         "consumer with libraries in `.data/data`",
         "needed from site-packages, needing a provider",
         "refused: NL208",
+    )
+
+
+def test_library_in_the_data_scheme_is_relocated(toy: Toy, world: World, tmp_path: Path) -> None:
+    wheel = toy.repaired(data_consumer(toy, tmp_path), arguments=["--relocate-data"])
+    moved = {"apart.libs/libhelper.so", "apart.libs/libinner.so.1"}
+    names = set(members(wheel))
+    assert moved <= names
+    assert not [name for name in names if ".data/" in name]
+    again(toy, wheel, arguments=["--relocate-data"])
+    again(toy, wheel)
+    code = "import apart._ext; out = apart._ext.value()"
+    beside = installed(tmp_path / "venv", wheel, links=[toy.wheels])
+    own = [beside.site / name for name in sorted(moved)]
+    assert world.see(beside, code, *own, beside.site / TOY) == 43
+    record(
+        "Shapes",
+        "consumer with libraries in `.data/data`, by `--relocate-data`",
+        "two libraries, one needed from site-packages, one needing a provider",
+        "works; 2nd repair: same bytes",
     )
 
 

@@ -139,6 +139,11 @@ def _add_library_options(group: argparse._ArgumentGroup) -> None:
         metavar="SONAME=TEXT",
         help="say TEXT when the system lacks this library that is left to it: what to install",
     )
+    group.add_argument(
+        "--relocate-data",
+        action="store_true",
+        help="move libraries that install into the environment's prefix to where grafts go, if a need crosses",
+    )
     group.add_argument("--no-graft", action="store_true", help="refuse what would have to be copied into the wheel")
     group.add_argument(
         "--ldpaths", metavar="DIRS", help="directories, joined by colons, that replace the system's search path"
@@ -194,6 +199,7 @@ def request_of(args: argparse.Namespace, terminal: Terminal) -> RepairRequest:
         graft=not args.no_graft,
         require_abi=dict(args.require_abi),
         loader_modules=args.loader_modules,
+        relocate_data=args.relocate_data,
         system_hints=dict(args.system_hint),
         ignore_isa=args.disable_isa_ext_check,
         strict=args.strict,

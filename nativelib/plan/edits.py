@@ -12,6 +12,7 @@ from nativelib.findings import Code, Finding, error, warning
 from nativelib.plan.graft import hashed_name, run_path
 from nativelib.plan.moves import plan_moves
 from nativelib.plan.needs import Answer, by_requester, is_graft
+from nativelib.plan.relocate import relocations
 from nativelib.plan.values import Drop, Graft, Patch
 
 if TYPE_CHECKING:
@@ -75,15 +76,16 @@ def elf_changes(given: RepairInput, options: RepairOptions) -> ElfChanges:
     """Return what happens to the ELF files of the wheel, with what the user should know of it."""
     names = graft_names(given, options)
     moves = plan_moves(given.wheel, given.needs, options)
-    edits, findings = member_edits(given, options, names, moves)
+    moved = {**relocations(given.wheel, given.needs, options), **{move.old: move.new for move in moves}}
+    edits, findings = member_edits(given, options, names, moved)
     # Equal files may lie at two paths, and an earlier repair may have copied the same file in already.
     fresh = {name.member: name for name in names.values() if name.member not in given.wheel.elf}
-    grafts = tuple(_graft_action(given, options, names, name) for name in fresh.values())
+    grafts = tuple(_graft_action(given, options, names, name, moved) for name in fresh.values())
     return ElfChanges(
         edits=edits,
         moves=moves,
         grafts=grafts,
-        members={**{move.old: move.new for move in moves}, **{name.path: name.member for name in names.values()}},
+        members={**moved, **{name.path: name.member for name in names.values()}},
         removed=_unneeded(given),
         findings=(*findings, *_uneditable(grafts, given.outside.files)),
     )
@@ -102,16 +104,18 @@ def graft_names(given: RepairInput, options: RepairOptions) -> dict[str, GraftNa
 
 
 def member_edits(
-    given: RepairInput, options: RepairOptions, grafts: Mapping[str, GraftName], moves: Sequence[Move] = ()
+    given: RepairInput, options: RepairOptions, grafts: Mapping[str, GraftName], moved: Mapping[str, str]
 ) -> tuple[dict[str, ElfEdit], list[Finding]]:
-    """Return the edit of every ELF member (empty ones too), and what the user should know of them."""
+    """Return the edit of every ELF member (empty ones too), and what the user should know of them.
+
+    *moved* maps old members to new ones.
+    """
     findings: list[Finding] = []
     needs = by_requester(given.needs)
     edits: dict[str, ElfEdit] = {}
-    new_names = {move.old: move.new for move in moves}
     for member, facts in given.wheel.elf.items():
-        home = new_names.get(member, member)
-        edit, dropped = _edit(home, facts, needs.get(member, ()), grafts, options, moved_from=member)
+        home = moved.get(member, member)
+        edit, dropped = _edit(home, facts, needs.get(member, ()), grafts, options, moved, moved_from=member)
         edits[member] = edit
         if dropped:
             findings.append(
@@ -126,17 +130,18 @@ def member_edits(
             findings.append(
                 error(Code.BAD_ELF, member, "This file has no section headers, and patchelf cannot edit such a file.")
             )
-        findings += _crossing(home, needs.get(member, ()))
+        findings += _crossing(home, needs.get(member, ()), moved)
     return edits, findings
 
 
-def _crossing(member: str, needs: Sequence[Need]) -> list[Finding]:
+def _crossing(member: str, needs: Sequence[Need], moved: Mapping[str, str]) -> list[Finding]:
     """Return an error if *member* needs files that an installer puts into another scheme, where no run path leads."""
     home = place_of(member).scheme
     there = {
-        need.soname: place_of(need.source or "").scheme if need.answer is Answer.WHEEL else Scheme.SITE
+        need.soname: place_of(moved.get(source, source)).scheme if need.answer is Answer.WHEEL else Scheme.SITE
         for need in needs
         if need.answer in {Answer.WHEEL, Answer.PROVIDED, Answer.GRAFT}
+        for source in [need.source or ""]
     }
     crossing = sorted(soname for soname, scheme in there.items() if scheme is not home)
     if not crossing:
@@ -145,7 +150,7 @@ def _crossing(member: str, needs: Sequence[Need]) -> list[Finding]:
         f"It is installed into the {home} scheme and needs {', '.join(crossing)} from another one; "
         "no run path leads from one to the other in every installation."
     )
-    return [error(Code.CROSS_SCHEME, member, message, "Move both into the package.")]
+    return [error(Code.CROSS_SCHEME, member, message, "Move both into the package, or repair with --relocate-data.")]
 
 
 def _edit(
@@ -154,6 +159,7 @@ def _edit(
     needs: Sequence[Need],
     grafts: Mapping[str, GraftName],
     options: RepairOptions,
+    moved: Mapping[str, str],
     *,
     moved_from: str | None = None,
 ) -> tuple[ElfEdit, tuple[str, ...]]:
@@ -171,9 +177,11 @@ def _edit(
                 wanted.extend(provider_directories(need.provider, need.library.file))
             if need.soname != need.library.soname:
                 replaced.append((need.soname, need.library.soname))
-        elif need.answer is Answer.WHEEL and need.source is not None and (old is None or old.scheme is not home.scheme):
-            # The file was not built for this place: no run path of its own leads from here to its neighbours.
-            wanted.append(place_of(need.source).directory)
+        elif need.answer is Answer.WHEEL and need.source is not None:
+            target = moved.get(need.source, need.source)
+            # No run path that the build left leads to or from a place that the file was not built for.
+            if target != need.source or old is None or old.scheme is not home.scheme:
+                wanted.append(place_of(target).directory)
     path, dropped = run_path(home, facts, wanted if home.scheme is Scheme.SITE else (), moved_from=old)
     edit = ElfEdit(
         replace_needed=tuple(dict.fromkeys(replaced)),
@@ -195,12 +203,16 @@ def provider_directories(provider: Provider, file: str) -> list[str]:
 
 
 def _graft_action(
-    given: RepairInput, options: RepairOptions, grafts: Mapping[str, GraftName], name: GraftName
+    given: RepairInput,
+    options: RepairOptions,
+    grafts: Mapping[str, GraftName],
+    name: GraftName,
+    moved: Mapping[str, str],
 ) -> Graft:
     facts = given.outside.files[name.path]
     needs = by_requester(given.needs).get(name.path, ())
     # The run path that it has is about the place where it was.
-    edit, _ = _edit(name.member, replace(facts, rpath=(), runpath=()), needs, grafts, options)
+    edit, _ = _edit(name.member, replace(facts, rpath=(), runpath=()), needs, grafts, options, moved)
     own = edit.run_path or ()
     edit = ElfEdit(
         soname=name.soname,

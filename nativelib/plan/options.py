@@ -42,6 +42,8 @@ class RepairOptions:
     """``--disable-isa-ext-check``."""
     loader_modules: bool = False
     """``--loader-modules``: extensions without a regular package get a module in front that loads their libraries."""
+    relocate_data: bool = False
+    """``--relocate-data``: libraries of the data scheme move into site-packages where a need crosses."""
     system_hints: Mapping[str, str] = field(default_factory=dict)
     """``--system-hint SONAME=TEXT``: what the hook says if the system lacks a library that is left to it."""
     strict: bool = False
