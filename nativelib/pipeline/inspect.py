@@ -10,7 +10,7 @@ from nativelib.facts.outside import Outside
 from nativelib.findings import Severity
 from nativelib.pipeline.repair import RepairRequest, read_needs, read_providers
 from nativelib.plan.answers import missing_findings
-from nativelib.plan.needs import Answer
+from nativelib.plan.needs import Answer, system_needs
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.repair import passed_note
 from nativelib.plan.retag import vouched
@@ -91,13 +91,9 @@ def _report(path: Path, read: WheelNeeds, request: InspectRequest) -> WheelRepor
     wheel = read.wheel
     if not wheel.elf:
         return WheelReport(file=path, wheel=wheel, findings=(*wheel.findings, passed_note(wheel)))
-    external: dict[str, set[str]] = {member: set() for member in wheel.elf}
-    for need in read.needs:
-        if need.answer in {Answer.POLICY, Answer.GRAFT, Answer.MISSING} and need.requester in external:
-            external[need.requester].add(need.soname)
     verdict = judge(
         wheel.elf,
-        {member: frozenset(sonames) for member, sonames in external.items()},
+        system_needs(wheel.elf, read.needs, {Answer.POLICY, Answer.GRAFT, Answer.MISSING}),
         libc=read.libc,
         architecture=read.architecture,
         ignore_isa=request.ignore_isa,

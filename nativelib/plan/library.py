@@ -14,7 +14,7 @@ from nativelib.plan.dist_info import SBOM
 from nativelib.plan.layout import Layout, planned_libraries, program_edits
 from nativelib.plan.library_files import ANCHOR, function_names, library_files
 from nativelib.plan.library_manifest import alias_findings, plan_manifest, requirement_of
-from nativelib.plan.needs import Answer
+from nativelib.plan.needs import system_needs
 from nativelib.plan.proofs import prove_all
 from nativelib.plan.requirement import MARKER, requirement, specifier
 from nativelib.plan.retag import choose, vouched
@@ -139,13 +139,9 @@ def _platforms(given: LibraryInput, layout: Layout, options: RepairOptions) -> t
         for program in given.prefix.programs
         if program.elf is not None
     }
-    external: dict[str, set[str]] = {source: set() for source in files}
-    for need in given.needs:
-        if need.answer is Answer.POLICY:
-            external[need.requester].add(need.soname)
     verdict = judge(
         files,
-        {source: frozenset(sonames) for source, sonames in external.items()},
+        system_needs(files, given.needs),
         libc=given.libc,
         architecture=given.architecture,
         ignore_isa=options.ignore_isa,

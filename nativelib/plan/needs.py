@@ -212,3 +212,22 @@ def by_requester(needs: Sequence[Need]) -> dict[str, tuple[Need, ...]]:
     for need in needs:
         out.setdefault(need.requester, []).append(need)
     return {name: tuple(group) for name, group in out.items()}
+
+
+def system_needs(
+    files: Collection[str],
+    needs: Sequence[Need],
+    answers: Collection[Answer] = (Answer.POLICY,),
+    members: Mapping[str, str] | None = None,
+) -> dict[str, frozenset[str]]:
+    """Return for each of *files* the sonames that it needs with one of *answers*: what the policy judge calls external.
+
+    *members* maps requesters to the names that *files* has for them, where those differ.
+    """
+    names = members or {}
+    out: dict[str, set[str]] = {name: set() for name in files}
+    for need in needs:
+        name = names.get(need.requester, need.requester)
+        if need.answer in answers and name in out:
+            out[name].add(need.soname)
+    return {name: frozenset(sonames) for name, sonames in out.items()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nativelib.facts.elf import Libc
 from nativelib.facts.tags import Family, PlatformTag
 from nativelib.findings import Code, Finding, error, warning
-from nativelib.plan.needs import Answer
+from nativelib.plan.needs import system_needs
 from nativelib.policy.judge import judge, lookup, platform_tags
 
 if TYPE_CHECKING:
@@ -35,14 +35,9 @@ def retag(
 ) -> Tagging:
     """Return the tags of the result, whose ELF files are *after*; *grafts* maps paths outside to members."""
     name = given.wheel.name
-    external: dict[str, set[str]] = {member: set() for member in after}
-    for need in given.needs:
-        member = grafts.get(need.requester, need.requester)
-        if need.answer is Answer.POLICY and member in external:
-            external[member].add(need.soname)
     verdict = judge(
         after,
-        {member: frozenset(sonames) for member, sonames in external.items()},
+        system_needs(after, given.needs, members=grafts),
         libc=given.libc,
         architecture=given.architecture,
         ignore_isa=options.ignore_isa,
