@@ -20,6 +20,7 @@ from nativelib.cli.common import (
 )
 from nativelib.cli.text import describe, save_text
 from nativelib.errors import NativelibError, PlanError
+from nativelib.facts.package import purl_label
 from nativelib.findings import Code
 from nativelib.pipeline.repair import RepairRequest, RepairResult, repair_wheels
 from nativelib.plan.options import RepairOptions
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from nativelib.cli.terminal import Terminal
     from nativelib.findings import Finding
+    from nativelib.plan.values import Grafted
 
 _DESCRIPTION = """\
 Repair wheels: take the libraries that providers have from them, copy in what no provider
@@ -273,13 +275,18 @@ def _print(result: RepairResult, terminal: Terminal, *, plan_wanted: bool) -> No
     rows = [("tags", ", ".join(summary.tags))]
     rows += [("requires", value) for value in summary.requires]
     rows += [("provided", f"{item.soname} by {item.provider}, needed as {item.written}") for item in summary.provided]
-    rows += [("grafted", f"{item.source} as {item.path}") for item in summary.grafted]
+    rows += [("grafted", _describe_graft(item)) for item in summary.grafted]
     rows += [("removed", member) for member in summary.removed]
     rows += [("hook", member) for member in summary.hooks]
     if plan_wanted:
         rows += [(action.kind, describe(action)) for action in plan.actions]
     for key, value in rows:
         terminal.result(f"  {key:<9} {value}")
+
+
+def _describe_graft(item: Grafted) -> str:
+    owner = f" ({purl_label(item.package)})" if item.package else ""
+    return f"{item.source}{owner} as {item.path}"
 
 
 def to_json(result: RepairResult, *, plan_wanted: bool = False) -> dict[str, Any]:
@@ -295,7 +302,10 @@ def to_json(result: RepairResult, *, plan_wanted: bool = False) -> dict[str, Any
         ]
         if summary
         else [],
-        "grafted": [{"soname": item.soname, "path": item.path, "from": item.source} for item in summary.grafted]
+        "grafted": [
+            {"soname": item.soname, "path": item.path, "from": item.source, "package": item.package}
+            for item in summary.grafted
+        ]
         if summary
         else [],
         "removed": list(summary.removed) if summary else [],

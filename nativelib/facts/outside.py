@@ -19,6 +19,8 @@ class Outside:
     """(requester, soname) to the real path found, or ``None`` after a vain search."""
     files: Mapping[str, ElfFacts] = field(default_factory=dict)
     """Facts of each file found."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Path of each file found to the one under which the search path has it, which may lead over links."""
     searched: tuple[str, ...] = ()
     """Directories of the search path, in order."""
     rejected: Mapping[str, str] = field(default_factory=dict)

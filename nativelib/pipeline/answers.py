@@ -28,6 +28,12 @@ def answer_all(ground: Ground, directories: SearchPath) -> tuple[tuple[Need, ...
         outside = locate(wanted, ground.files, directories, outside)
 
 
+def graft_sources(needs: Sequence[Need], outside: Outside) -> dict[str, str]:
+    """Return the files that *needs* have copied in, each with the path under which it was found."""
+    sources = {need.source for need in needs if need.answer is Answer.GRAFT and need.source is not None}
+    return {source: outside.names.get(source, source) for source in sorted(sources)}
+
+
 def gather_evidence(
     needs: Sequence[Need], files: Mapping[str, ElfFacts], path: SearchPath, policy: frozenset[str]
 ) -> Evidence:

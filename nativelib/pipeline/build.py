@@ -19,7 +19,7 @@ from nativelib.facts.elf import Libc
 from nativelib.facts.manifest import MANIFEST, parse_manifest
 from nativelib.facts.spec import is_path, with_version
 from nativelib.findings import Code, error
-from nativelib.pipeline.answers import answer_all, gather_evidence
+from nativelib.pipeline.answers import answer_all, gather_evidence, graft_sources
 from nativelib.pipeline.finish import finish
 from nativelib.plan.answers import unused_providers
 from nativelib.plan.inputs import LibraryInput
@@ -29,6 +29,7 @@ from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import architecture_of_files, check_provider, libc_of
 from nativelib.policy.judge import policy_libraries
 from nativelib.read.command import read_built_version, run_build_script
+from nativelib.read.packages import find_owners
 from nativelib.read.prefix import find_prefix, scan_prefix
 from nativelib.read.project_files import project_licenses
 from nativelib.read.provider import read_provider
@@ -164,6 +165,7 @@ def _gather(request: BuildRequest, project: Project, spec: Spec, root: Path) -> 
         evidence=gather_evidence(needs, {**ground.files, **outside.files}, path, ground.policy),
         earlier=_earlier(request.since, project),
         generator=f"nativelib {__version__}",
+        owners=find_owners({**{path: path for path in files}, **graft_sources(needs, outside)}),
     )
     return given, request.options
 

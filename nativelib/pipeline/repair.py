@@ -11,8 +11,9 @@ from nativelib.errors import NativelibError, PlanError
 from nativelib.facts.elf import Libc
 from nativelib.facts.manifest import SYSTEM_STUBS
 from nativelib.facts.outside import Outside
+from nativelib.facts.package import Owners
 from nativelib.findings import Code, Severity, error
-from nativelib.pipeline.answers import answer_all, gather_evidence
+from nativelib.pipeline.answers import answer_all, gather_evidence, graft_sources
 from nativelib.pipeline.finish import drop_unchanged, finish
 from nativelib.plan.answers import broken_findings, raise_errors, unused_findings, unused_hints
 from nativelib.plan.foreign import outer_sonames
@@ -26,6 +27,7 @@ from nativelib.plan.symbols import Evidence
 from nativelib.plan.values import Graft, Plan, Summary
 from nativelib.policy.judge import policy_libraries
 from nativelib.read.elf import read_elf_file
+from nativelib.read.packages import find_owners
 from nativelib.read.provider import read_provider
 from nativelib.read.search import SearchPath, search_path
 from nativelib.read.wheel import read_wheel
@@ -90,6 +92,8 @@ class WheelNeeds:
     path: SearchPath | None = None
     offered: tuple[Provider, ...] = ()
     """All providers that the user named."""
+    owners: Owners = field(default_factory=Owners)
+    """Packages of the machine that own what is copied in."""
 
 
 def repair_wheels(
@@ -112,7 +116,9 @@ def repair_wheels(
             reads[path] = problem
         except OSError as problem:  # no directory for temporary files, for example
             reads[path] = write_failed(str(problem.filename or path), problem)
-    unused = _unused(request, providers, [r for r in reads.values() if isinstance(r, WheelNeeds)])
+    usable = [read for read in reads.values() if isinstance(read, WheelNeeds)]
+    unused = _unused(request, providers, usable)
+    owners = _owners(usable)
     results: list[RepairResult] = []
     written: set[Path] = set()
     for path, read in reads.items():
@@ -120,7 +126,7 @@ def repair_wheels(
             results.append(RepairResult(input=path, findings=read.findings))
             continue
         report(f"repairing {path.name}")
-        result = _repair_one(path, read, request, unused, written)
+        result = _repair_one(path, replace(read, owners=owners), request, unused, written)
         if result.output is not None:
             written.add(result.output)
         results.append(result)
@@ -212,6 +218,7 @@ def plan_one(read: WheelNeeds, options: RepairOptions) -> Plan:
         evidence=_evidence(read),
         generator=f"nativelib {__version__}",
         offered=read.offered,
+        owners=read.owners,
     )
     return drop_unchanged(plan_wheel(given, options), wheel)
 
@@ -240,6 +247,12 @@ def _repair_one(
     except OSError as problem:
         return RepairResult(input=path, findings=write_failed(str(problem.filename or path), problem).findings)
     return RepairResult(input=path, output=Path(receipt.output), plan=plan, receipt=receipt, findings=plan.findings)
+
+
+def _owners(reads: Sequence[WheelNeeds]) -> Owners:
+    """Return the owners of all that *reads* have copied in: at once, because whole databases have to be read."""
+    sources = [graft_sources(read.needs, read.outside) for read in reads]
+    return find_owners({path: name for group in sources for path, name in group.items()})
 
 
 def _unused(request: RepairRequest, providers: Sequence[Provider], reads: Sequence[WheelNeeds]) -> list[Finding]:

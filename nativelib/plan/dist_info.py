@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from nativelib.facts.metadata import edit_requires, edit_wheel_text, parse_metadata, parse_wheel_text
 from nativelib.findings import Code, Finding, note
 from nativelib.plan.hook import decode
+from nativelib.plan.needs import is_graft
 from nativelib.plan.requirement import merge, requirement, specifier
-from nativelib.plan.sbom import component, extend_sbom
+from nativelib.plan.sbom import component, extend_sbom, without_grafts
 from nativelib.plan.values import Write
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ NOTE = "nativelib-repair.json"
 
 SBOM = "sboms/nativelib.cdx.json"
 """CycloneDX document of the libraries that nativelib put into the wheel (PEP 770)."""
+
+PEER_SBOM = "sboms/auditwheel.cdx.json"
+"""The same of the libraries that auditwheel put there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +120,7 @@ def plan_dist_info(
         "WHEEL": _wheel_text(given, tagging),
         NOTE: _note_text(wheel, requires, provided, grafted, removed),
         SBOM: _sbom_text(given, grafted, removed),
+        PEER_SBOM: _auditwheel_sbom_text(wheel, removed),
     }
     actions: list[Action] = []
     for name, text in texts.items():
@@ -170,6 +175,23 @@ def _sbom_text(given: RepairInput, grafted: Sequence[Grafted], removed: Collecti
     raw = wheel.texts.get(f"{wheel.dist_info}/{SBOM}")
     if not grafted and not (raw and removed):
         return None
-    components = [component(item.soname, given.outside.files[item.source].sha256, item.path) for item in grafted]
+    components = [
+        component(
+            item.soname,
+            given.outside.files[item.source].sha256,
+            item.path,
+            package=given.owners.packages.get(item.source),
+        )
+        for item in grafted
+    ]
     present = decode(raw) if raw else None
     return extend_sbom(present, wheel.name.normalized, wheel.name.version, components, removed=removed)
+
+
+def _auditwheel_sbom_text(wheel: WheelFacts, removed: Collection[str]) -> str | None:
+    raw = wheel.texts.get(f"{wheel.dist_info}/{PEER_SBOM}")
+    grafts = [member for member in removed if is_graft(member)]
+    if raw is None or not grafts:
+        return None
+    left = (name for name in wheel.elf if is_graft(name) and name not in removed)
+    return without_grafts(decode(raw), grafts, last=next(left, None) is None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from nativelib.facts.package import Owners
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +38,8 @@ class RepairInput:
     """What ``WHEEL`` names as generator: ``nativelib <version>``."""
     offered: tuple[Provider, ...] = ()
     """All providers that the user named: one may have what another needs."""
+    owners: Owners = field(default_factory=Owners)
+    """Packages of the machine that own what is copied in."""
 
     @property
     def providers(self) -> tuple[Provider, ...]:
@@ -60,6 +64,8 @@ class LibraryInput:
     earlier: Manifest | None
     """Manifest of an earlier release, for the history of exports."""
     generator: str
+    owners: Owners = field(default_factory=Owners)
+    """Packages of the machine that own the libraries, and what is copied in for them."""
 
     @property
     def providers(self) -> tuple[Provider, ...]:

@@ -60,7 +60,7 @@ def plan_library(given: LibraryInput, options: RepairOptions) -> Plan:
         requires=requires,
     )
     platforms, tag_findings = _platforms(given, layout, options)
-    findings += tag_findings
+    findings += [*tag_findings, *given.owners.findings]
     raise_errors(findings, options)
     name = WheelName(distribution=stem, version=version, pythons=("py3",), abis=("none",), platforms=platforms)
     manifest = plan_manifest(given, layout)
@@ -194,6 +194,7 @@ def _sbom(given: LibraryInput, layout: Layout) -> str:
             f"{layout.lib}/{library.soname}",
             version="" if library.private else given.project.version or "",
             licence="" if library.private else given.project.license_expression or "",
+            package=given.owners.packages.get(library.source),
         )
         for library in layout.libraries
     ]
@@ -211,7 +212,12 @@ def _summary(given: LibraryInput, layout: Layout, platforms: tuple[str, ...]) ->
         requires=tuple(require.requirement for require in layout.requires),
         provided=tuple(provided[soname] for soname in sorted(provided)),
         grafted=tuple(
-            Grafted(soname=library.original_soname, path=f"{layout.lib}/{library.soname}", source=library.source)
+            Grafted(
+                soname=library.original_soname,
+                path=f"{layout.lib}/{library.soname}",
+                source=library.source,
+                package=given.owners.purl(library.source),
+            )
             for library in layout.private
         ),
     )

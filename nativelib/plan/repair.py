@@ -43,7 +43,7 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     requires = dist_info.plan_requires(wheel, given.providers, proofs.used, options)
     provided, grafted = _provided(given.needs), _grafted(given, changes)
     info_actions = dist_info.plan_dist_info(given, tagging, requires, provided, grafted, changes.removed)
-    findings += [*tagging.findings, *requires.findings]
+    findings += [*tagging.findings, *requires.findings, *(given.owners.findings if grafted else ())]
     raise_errors(findings, options)
     companions = {move.companion for move in changes.moves}
     return Plan(
@@ -82,6 +82,7 @@ def _grafted(given: RepairInput, changes: ElfChanges) -> tuple[Grafted, ...]:
             soname=files[graft.source].soname or posixpath.basename(graft.source),
             path=graft.member,
             source=graft.source,
+            package=given.owners.purl(graft.source),
         )
         for graft in changes.grafts
     )

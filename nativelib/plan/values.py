@@ -143,6 +143,8 @@ class Grafted:
     """Member in the output."""
     source: str
     """File that it came from."""
+    package: str | None = None
+    """purl of the system's package that owned the file, if one did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

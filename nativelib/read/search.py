@@ -161,6 +161,7 @@ def locate(
     A file of another machine or C library is passed over and remembered as rejected.
     """
     paths, files, rejected = dict(known.paths), dict(known.files), dict(known.rejected)
+    names = dict(known.names)
     for requester, soname in wanted:
         facts = requesters.get(requester) or files.get(requester)
         paths[requester, soname] = None
@@ -177,9 +178,10 @@ def locate(
                 rejected.setdefault(soname, f"{candidate} {reason}")
                 continue
             files[real] = found
+            names.setdefault(real, candidate)
             paths[requester, soname] = real
             break
-    return replace(known, paths=paths, files=files, rejected=rejected, searched=path.directories)
+    return replace(known, paths=paths, files=files, names=names, rejected=rejected, searched=path.directories)
 
 
 def _mismatch(facts: ElfFacts, path: SearchPath) -> str:
