@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nativelib.cli.common import Formatter, add_output_options, add_provider_options
+from nativelib.cli.graph import graph_file, save_graph
 from nativelib.pipeline.inspect import InspectRequest, inspect_wheels
 from nativelib.plan.needs import by_requester
 
@@ -24,6 +25,7 @@ _EPILOG = """\
 examples:
   nativelib show dist/numpy_like-1.0-cp311-cp311-linux_x86_64.whl
   nativelib show --provided-by openblas-lib wheelhouse/*.whl
+  nativelib show --graph scipy.svg scipy-1.17.1-*.whl
 """
 
 
@@ -50,6 +52,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="accept instructions beyond the baseline (x86-64-v2 and up)",
     )
+    parser.add_argument(
+        "--graph",
+        type=graph_file,
+        metavar="FILE",
+        help="save the dependency graph of all the wheels as a picture (.svg), for Graphviz (.dot, .gv) or for Mermaid "
+        "(.mmd, .mermaid)",
+    )
     add_output_options(parser)
     parser.set_defaults(run=run)
 
@@ -67,11 +76,16 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     )
     with terminal.progress() as report:
         reports = inspect_wheels(request, report=report)
+        problems = save_graph(args.graph, reports) if args.graph is not None else ()
+    terminal.findings(problems)
     for found in reports:
         _print(found, terminal)
         terminal.findings(found.findings)
-    terminal.document({"schema": 1, "wheels": [to_json(found) for found in reports]})
-    return 1 if any(found.failed for found in reports) else 0
+    document: dict[str, Any] = {"schema": 1, "wheels": [to_json(found) for found in reports]}
+    if problems:
+        document["findings"] = [finding.to_json() for finding in problems]
+    terminal.document(document)
+    return 1 if problems or any(found.failed for found in reports) else 0
 
 
 def _print(found: WheelReport, terminal: Terminal) -> None:
