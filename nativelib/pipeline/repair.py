@@ -169,6 +169,7 @@ def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest
         policy=policy_libraries(libc, architecture),
         excludes=request.options.excludes,
         replace=request.options.replace,
+        libc=libc,
     )
     directories = search_path(architecture, libc, ldpaths=request.ldpaths, environ=request.environ)
     needs, outside = answer_all(ground, directories)

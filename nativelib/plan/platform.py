@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nativelib.errors import PlanError
 from nativelib.facts.elf import MACHINES, Libc
-from nativelib.facts.tags import PlatformTag, libc_of_extension
+from nativelib.facts.tags import Family, PlatformTag, libc_of_extension
 from nativelib.findings import Code
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from nativelib.facts.provider import Provider
     from nativelib.facts.wheel import WheelName
 
+_FAMILIES = {Libc.GLIBC: "manylinux", Libc.MUSL: "musllinux", Libc.BIONIC: "Android"}
+
 
 def libc_of(
     files: Mapping[str, ElfFacts], platforms: Sequence[str] = (), providers: Sequence[Provider] = ()
@@ -23,15 +25,19 @@ def libc_of(
     """Return the C library of a wheel.
 
     Evidence in this order: DT_NEEDED and version needs of its files, its platform tags, the EXT_SUFFIX in file names,
-    its providers; ``None`` without any, which is to be taken for glibc with the lowest policy. Raises PlanError for
-    files of both.
+    its providers; ``None`` without any, which is to be taken for glibc with the lowest policy. What could be musl's or
+    Android's, by the name ``libc.so`` alone, is what another file or the tag says. Raises PlanError for files of two.
     """
     seen = {facts.libc: name for name, facts in files.items() if facts.libc is not None}
+    android = Libc.BIONIC in seen or any(PlatformTag.parse(tag).family is Family.ANDROID for tag in platforms)
+    if android and seen and all(facts.suits(Libc.BIONIC) for facts in files.values()):
+        return Libc.BIONIC
     if len(seen) > 1:
+        (first, one), (second, other) = sorted(seen.items(), reverse=True)[:2]
         raise PlanError.of(
             Code.MIXED_MACHINES,
-            seen[Libc.MUSL],
-            f"This file is linked with musl, and {seen[Libc.GLIBC]} with glibc: one wheel cannot be for both.",
+            one,
+            f"This file is linked with {first}, and {other} with {second}: one wheel cannot be for both.",
             "Build all of the wheel for one C library.",
         )
     if seen:
@@ -54,7 +60,8 @@ def architecture_of(files: Mapping[str, ElfFacts], name: WheelName) -> str:
     hint.
     """
     found = {facts.architecture: member for member, facts in files.items()}
-    tagged = next((arch for tag in name.platforms for arch in MACHINES if tag.endswith(f"_{arch}")), None)
+    known = (PlatformTag.parse(tag).policy_architecture for tag in name.platforms)
+    tagged = next((architecture for architecture in known if architecture in MACHINES), None)
     if tagged in found:
         return tagged or ""
     if tagged is not None:
@@ -102,5 +109,5 @@ def check_provider(provider: Provider, architecture: str, libc: Libc | None) -> 
             Code.WRONG_LIBC,
             provider.origin,
             f"{provider.label} is linked with {theirs}, and the wheel with {libc}.",
-            f"Give the provider's wheel for {'musllinux' if libc is Libc.MUSL else 'manylinux'}.",
+            f"Give the provider's wheel for {_FAMILIES[libc]}.",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from nativelib.policy.values import Policy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FILES = {Libc.GLIBC: "manylinux.json", Libc.MUSL: "musllinux.json"}
+_FILES = {Libc.GLIBC: "manylinux.json", Libc.MUSL: "musllinux.json", Libc.BIONIC: "android.json"}
 
 # The names that the ABI supplements and glibc's shlib-versions give the loader.
 _GLIBC_LOADERS = {
@@ -56,7 +57,7 @@ def policy_libraries(libc: Libc, architecture: str) -> frozenset[str]:
 
 def platform_tags(policy: Policy) -> tuple[str, ...]:
     """Return the tag of *policy* and its aliases, sorted: all of them belong into a file name."""
-    return tuple(sorted(f"{name}_{policy.architecture}" for name in (policy.name, *policy.aliases)))
+    return tuple(sorted(f"{name}_{policy.machine}" for name in (policy.name, *policy.aliases)))
 
 
 @cache
@@ -66,10 +67,17 @@ def all_tags() -> tuple[str, ...]:
 
 
 def lookup(tag: str) -> Policy | None:
-    """Return the policy of the platform tag *tag*, whichever way it is spelled, or ``None``."""
+    """Return the policy of the platform tag *tag*, whichever way it is spelled, or ``None``.
+
+    Every API level of Android has a tag, and the data has those that brought libraries: the others have what the last
+    one before them has.
+    """
     value = PlatformTag.parse(tag)
     if value.libc is None:
         return None
+    if value.libc is Libc.BIONIC:
+        older = [p for p in policies_for(value.libc, value.policy_architecture) if p.version <= value.version]
+        return replace(older[-1], name=f"android_{value.version[0]}", version=value.version) if older else None
     found = (p for p in policies_for(value.libc, value.architecture) if p.version == value.version)
     return next(found, None)
 
@@ -116,7 +124,7 @@ def _expand(document: dict[str, Any], libc: Libc) -> Iterator[Policy]:
                 name=entry["name"],
                 aliases=tuple(entry.get("aliases", "").split()),
                 libc=libc,
-                version=(family.version[0], family.version[1]),
+                version=family.version,
                 architecture=architecture,
                 libraries=frozenset(libraries) | _libc_names(libc, architecture),
                 symbol_versions=MappingProxyType({prefix: known.get(prefix, frozenset()) for prefix in prefixes}),
