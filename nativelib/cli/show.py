@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nativelib.cli.common import Formatter, add_output_options, add_provider_options
 from nativelib.pipeline.inspect import InspectRequest, inspect_wheels
 from nativelib.plan.needs import by_requester
+from nativelib.read.policy_file import read_policies
 
 if TYPE_CHECKING:
     import argparse
@@ -50,6 +51,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="accept instructions beyond the baseline (x86-64-v2 and up)",
     )
+    group.add_argument(
+        "--policy", type=Path, metavar="FILE", help="say whether the policy of your own in this JSON file is met"
+    )
     add_output_options(parser)
     parser.set_defaults(run=run)
 
@@ -63,6 +67,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         python=args.python,
         ldpaths=args.ldpaths,
         ignore_isa=args.disable_isa_ext_check,
+        policies=read_policies(args.policy) if args.policy is not None else (),
         environ=terminal.environ,
     )
     with terminal.progress() as report:

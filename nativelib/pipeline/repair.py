@@ -19,7 +19,7 @@ from nativelib.plan.foreign import outer_sonames
 from nativelib.plan.inputs import RepairInput
 from nativelib.plan.needs import Ground, excluded, index_inside
 from nativelib.plan.options import RepairOptions
-from nativelib.plan.platform import architecture_of, check_provider, libc_of
+from nativelib.plan.platform import architecture_of, check_provider, libc_of, own_policy
 from nativelib.plan.repair import passed_note
 from nativelib.plan.repair import plan_repair as plan_wheel
 from nativelib.plan.symbols import Evidence
@@ -88,6 +88,8 @@ class WheelNeeds:
     needs: tuple[Need, ...] = ()
     outside: Outside = field(default_factory=Outside)
     path: SearchPath | None = None
+    policy: frozenset[str] = frozenset()
+    """Libraries that the policies allow from the system."""
     offered: tuple[Provider, ...] = ()
     """All providers that the user named."""
 
@@ -166,7 +168,7 @@ def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest
         files=files,
         inside=index_inside(files),
         providers=providers,
-        policy=policy_libraries(libc, architecture),
+        policy=policy_libraries(libc, architecture, own_policy(request.options, libc, architecture)),
         excludes=request.options.excludes,
         replace=request.options.replace,
         libc=libc,
@@ -183,6 +185,7 @@ def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest
         needs=needs,
         outside=outside,
         path=directories,
+        policy=ground.policy,
         offered=tuple(providers),
     )
 
@@ -221,7 +224,7 @@ def _evidence(read: WheelNeeds) -> Evidence:
     if read.path is None:
         return Evidence()
     files = {**read.wheel.elf, **read.outside.files}
-    return gather_evidence(read.needs, files, read.path, policy_libraries(read.libc, read.architecture))
+    return gather_evidence(read.needs, files, read.path, read.policy)
 
 
 def _repair_one(

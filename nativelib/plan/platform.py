@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.provider import Provider
     from nativelib.facts.wheel import WheelName
+    from nativelib.plan.options import RepairOptions
+    from nativelib.policy.values import Policy
 
 _FAMILIES = {Libc.GLIBC: "manylinux", Libc.MUSL: "musllinux", Libc.BIONIC: "Android"}
 
@@ -91,6 +93,29 @@ def architecture_of_files(files: Mapping[str, ElfFacts], *, where: str = "librar
             "Nothing can be done.",
         )
     return machine
+
+
+def own_policy(options: RepairOptions, libc: Libc, architecture: str) -> Policy | None:
+    """Return the user's policy that ``--plat`` names, for the wheel's machine; ``None`` if no policy was given.
+
+    Raises PlanError if it is another's, or if ``--plat`` names none: a file that counts for nothing is a mistake.
+    """
+    if not options.policies:
+        return None
+    name = options.policies[0].name
+    named = [p for p in options.policies if options.plat in (name, f"{name}_{p.machine}")]
+    if not named:
+        text = f"The file defines {name}, and --plat names {options.plat}: the file would not count."
+        raise PlanError.of(Code.BAD_POLICY, "--policy", text, f"Add --plat {name}.")
+    fitting = [policy for policy in named if policy.architecture == architecture]
+    if not fitting:
+        machines = ", ".join(policy.architecture for policy in named)
+        text = f"{name} is for {machines}, and the wheel is for {architecture}."
+        raise PlanError.of(Code.WRONG_ARCHITECTURE, "--policy", text)
+    if fitting[0].libc is not libc:
+        text = f"{name} is for {fitting[0].libc}, and the wheel is linked with {libc}."
+        raise PlanError.of(Code.WRONG_LIBC, "--policy", text)
+    return fitting[0]
 
 
 def check_provider(provider: Provider, architecture: str, libc: Libc | None) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nativelib.facts.elf import Libc
 from nativelib.facts.tags import Family, PlatformTag
-from nativelib.findings import Code, Finding, error, warning
+from nativelib.findings import Code, Finding, Severity, error, warning
 from nativelib.plan.needs import system_needs
-from nativelib.policy.judge import judge, lookup, platform_tags
+from nativelib.plan.platform import own_policy
+from nativelib.policy.judge import judge, lookup, obstacles_to, platform_tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +44,13 @@ def retag(
         ignore_isa=options.ignore_isa,
         vouched=vouched(name.platforms, options.plat),
     )
-    platforms, findings = choose(verdict, name.platforms, given.architecture, options)
+    own = own_policy(options, given.libc, given.architecture)
+    if own is not None:
+        external = system_needs(after, given.needs, members=grafts)
+        findings = own_findings(own, after, external, options, Severity.ERROR)
+        platforms = platform_tags(own)
+    else:
+        platforms, findings = choose(verdict, name.platforms, given.architecture, options)
     findings += _unread_run_paths(given, after, platforms)
     if not options.update_tags:
         return Tagging(platforms=name.platforms, filename=str(name), verdict=verdict, findings=())
@@ -51,6 +58,18 @@ def retag(
     return Tagging(
         platforms=platforms, filename=str(name.with_platforms(platforms)), verdict=verdict, findings=tuple(findings)
     )
+
+
+def own_findings(
+    own: Policy,
+    files: Mapping[str, ElfFacts],
+    external: Mapping[str, frozenset[str]],
+    options: RepairOptions,
+    severity: Severity,
+) -> list[Finding]:
+    """Return a finding of *severity* if *files* do not meet the user's *own* policy; *external* as for the judge."""
+    obstacles = obstacles_to(own, files, external, ignore_isa=options.ignore_isa)
+    return [replace(_refusal(obstacles, own.name), severity=severity)] if obstacles else []
 
 
 def vouched(present: Sequence[str], plat: str) -> Policy | None:
@@ -92,7 +111,7 @@ def choose(
             return tuple(present), [error(Code.POLICY_NOT_MET, "--plat", text, "Leave --plat out for the best tag.")]
     best = verdict.policy
     if wanted is None or best is None or best.libc is not wanted.libc or best.version > wanted.version:
-        return tuple(present), [_refusal(verdict, options.plat, wanted)]
+        return tuple(present), [_not_met(verdict, options.plat, wanted)]
     tags = set(platform_tags(wanted))
     if not (options.only_plat and options.plat != "auto"):
         tags.update(platform_tags(best))
@@ -117,18 +136,20 @@ def deserved(tag: str, best: Policy) -> bool:
     )
 
 
-def _refusal(verdict: Verdict, plat: str, wanted: Policy | None) -> Finding:
+def _not_met(verdict: Verdict, plat: str, wanted: Policy | None) -> Finding:
     obstacles: Sequence[Obstacle] = verdict.obstacles
     if wanted is not None:
         obstacles = [o for o in obstacles if o.policy == wanted.name] or obstacles
     elif obstacles:  # none is met: what keeps it from the newest keeps it from all
         obstacles = [o for o in obstacles if o.policy == obstacles[0].policy]
+    if wanted is not None:
+        return _refusal(obstacles, wanted.tag if plat == "auto" else plat)
+    return _refusal(obstacles, f"any policy, not even {obstacles[0].policy}" if obstacles else "any policy")
+
+
+def _refusal(obstacles: Sequence[Obstacle], target: str) -> Finding:
     lines = list(dict.fromkeys(f"{o.member}: {o.detail}" if o.member else f"it {o.detail}" for o in obstacles))
     shown = "; ".join(lines[:10]) + (f"; and {len(lines) - 10} more" if len(lines) > 10 else "")
-    if wanted is not None:
-        target = wanted.tag if plat == "auto" else plat
-    else:
-        target = f"any policy, not even {obstacles[0].policy}" if obstacles else "any policy"
     return error(
         Code.POLICY_NOT_MET,
         next((o.member for o in obstacles if o.member), "wheel"),

@@ -1,7 +1,8 @@
 """The judge: which platform tag a set of ELF files deserves, and why not an older one. No I/O of its own.
 
-Sources: PEP 513, 571, 599 and 600 (what a manylinux tag promises), PEP 656 (musllinux), PEP 738
-(Android), gABI and the symbol versioning chapter of the LSB (version needs). Where nothing below says otherwise, the rules are auditwheel's.
+Sources: PEP 513, 571, 599 and 600 (what a manylinux tag promises), PEP 656 (musllinux), PEP 738 (Android), gABI and
+the symbol versioning chapter of the LSB (version needs). Where nothing below says otherwise, the rules are
+auditwheel's.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def judge(
     Files of another architecture or C library are not judged; if none is left to judge, no policy is met.
     """
     judged = _judged(files, libc, architecture)
-    demands = _demands(judged, external, libc, architecture)
+    demands = _demands(judged, external, policies_for(libc, architecture), libc, architecture)
     if libc is Libc.BIONIC:
         vouched = vouched or _built_for(demands, architecture)
     unmet: list[tuple[Obstacle, ...]] = []
@@ -124,7 +125,7 @@ def obstacles_to(
     Parameters as for :func:`judge`, but whoever names an older musl policy here vouches for it.
     """
     judged = _judged(files, policy.libc, policy.architecture)
-    demands = _demands(judged, external, policy.libc, policy.architecture)
+    demands = _demands(judged, external, (policy,), policy.libc, policy.architecture)
     return tuple(_obstacles(policy, demands, ignore_isa=ignore_isa))
 
 
@@ -176,11 +177,15 @@ def _versioned_symbols(demands: tuple[_Demand, ...]) -> Mapping[str, frozenset[s
 
 
 def _demands(
-    files: Mapping[str, ElfFacts], external: Mapping[str, frozenset[str]], libc: Libc, architecture: str
+    files: Mapping[str, ElfFacts],
+    external: Mapping[str, frozenset[str]],
+    policies: tuple[Policy, ...],
+    libc: Libc,
+    architecture: str,
 ) -> tuple[_Demand, ...]:
     system = policy_libraries(libc, architecture)
     suspects: dict[str, frozenset[str]] = {}
-    for policy in policies_for(libc, architecture):
+    for policy in policies:
         for soname, names in policy.forbidden.items():
             suspects[soname] = suspects.get(soname, frozenset()) | names
     return tuple(

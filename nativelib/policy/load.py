@@ -47,9 +47,10 @@ def policies_for(libc: Libc, architecture: str) -> tuple[Policy, ...]:
 
 
 @cache
-def policy_libraries(libc: Libc, architecture: str) -> frozenset[str]:
-    """Return the sonames that some policy allows from the system, the loader included."""
-    names = {name for policy in policies_for(libc, architecture) for name in policy.libraries}
+def policy_libraries(libc: Libc, architecture: str, own: Policy | None = None) -> frozenset[str]:
+    """Return the sonames that some policy, or the user's *own*, allows from the system, the loader included."""
+    policies = policies_for(libc, architecture) if own is None else (own,)
+    names = {name for policy in policies for name in policy.libraries}
     if libc is Libc.GLIBC and architecture in _GLIBC_LOADERS:
         names.add(_GLIBC_LOADERS[architecture])
     return frozenset(names)
@@ -57,7 +58,7 @@ def policy_libraries(libc: Libc, architecture: str) -> frozenset[str]:
 
 def platform_tags(policy: Policy) -> tuple[str, ...]:
     """Return the tag of *policy* and its aliases, sorted: all of them belong into a file name."""
-    return tuple(sorted(f"{name}_{policy.machine}" for name in (policy.name, *policy.aliases)))
+    return tuple(sorted({policy.tag, *(f"{alias}_{policy.machine}" for alias in policy.aliases)}))
 
 
 @cache

@@ -18,7 +18,7 @@ class Policy:
     """What one platform tag allows on one architecture (PEP 600, PEP 656, PEP 738)."""
 
     name: str
-    """The tag without its architecture: ``manylinux_2_17``."""
+    """The tag without its architecture: ``manylinux_2_17``; of a user's own policy, the name that the user gave it."""
     aliases: tuple[str, ...]
     """Legacy names without architecture: ``manylinux2014``."""
     libc: Libc
@@ -32,6 +32,9 @@ class Policy:
     forbidden: Mapping[str, frozenset[str]] = field(hash=False)
     """Soname -> symbols that some of these systems do not export, though their version node is allowed."""
 
+    platform: str = ""
+    """The tag without its architecture, where *name* is not that."""
+
     @property
     def machine(self) -> str:
         """The architecture as the tag spells it: Android's tags have names of their own."""
@@ -40,7 +43,7 @@ class Policy:
     @property
     def tag(self) -> str:
         """The platform tag, without aliases."""
-        return f"{self.name}_{self.machine}"
+        return f"{self.platform or self.name}_{self.machine}"
 
     @property
     def relr(self) -> bool:
