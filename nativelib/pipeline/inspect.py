@@ -14,7 +14,7 @@ from nativelib.plan.needs import Answer, system_needs
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import own_policy
 from nativelib.plan.repair import passed_note
-from nativelib.plan.retag import own_findings, vouched
+from nativelib.plan.retag import own_findings, shown, vouched
 from nativelib.policy.judge import judge
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _report(path: Path, read: WheelNeeds, options: RepairOptions) -> WheelReport
         libc=read.libc,
         architecture=read.architecture,
         ignore_isa=options.ignore_isa,
-        vouched=vouched(wheel.name.platforms, "auto"),
+        vouched=vouched(wheel.name.platforms, "auto") or shown(read.musl, wheel.elf, read.architecture),
     )
     missing = missing_findings(read.needs, read.outside, Severity.WARNING)
     return WheelReport(

@@ -26,6 +26,7 @@ from nativelib.plan.symbols import Evidence
 from nativelib.plan.values import Graft, Plan, Summary
 from nativelib.policy.judge import policy_libraries
 from nativelib.read.elf import read_elf_file
+from nativelib.read.musl import find_musl
 from nativelib.read.provider import read_provider
 from nativelib.read.search import SearchPath, search_path
 from nativelib.read.wheel import read_wheel
@@ -34,6 +35,7 @@ from nativelib.write.stage import write_failed
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from nativelib.facts.outside import SystemMusl
     from nativelib.facts.provider import Provider
     from nativelib.facts.wheel import WheelFacts
     from nativelib.findings import Finding
@@ -90,6 +92,7 @@ class WheelNeeds:
     path: SearchPath | None = None
     policy: frozenset[str] = frozenset()
     """Libraries that the policies allow from the system."""
+    musl: SystemMusl | None = None
     offered: tuple[Provider, ...] = ()
     """All providers that the user named."""
 
@@ -186,6 +189,7 @@ def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest
         outside=outside,
         path=directories,
         policy=ground.policy,
+        musl=find_musl(directories) if libc is Libc.MUSL else None,
         offered=tuple(providers),
     )
 
@@ -216,6 +220,7 @@ def plan_one(read: WheelNeeds, options: RepairOptions) -> Plan:
         evidence=_evidence(read),
         generator=f"nativelib {__version__}",
         offered=read.offered,
+        musl=read.musl,
     )
     return drop_unchanged(plan_wheel(given, options), wheel)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nativelib.facts.elf import ElfFacts
+    from nativelib.facts.outside import SystemMusl
     from nativelib.plan.inputs import RepairInput
     from nativelib.plan.options import RepairOptions
     from nativelib.policy.values import Obstacle, Policy, Verdict
@@ -42,7 +43,7 @@ def retag(
         libc=given.libc,
         architecture=given.architecture,
         ignore_isa=options.ignore_isa,
-        vouched=vouched(name.platforms, options.plat),
+        vouched=vouched(name.platforms, options.plat) or shown(given.musl, after, given.architecture),
     )
     own = own_policy(options, given.libc, given.architecture)
     if own is not None:
@@ -80,6 +81,21 @@ def vouched(present: Sequence[str], plat: str) -> Policy | None:
     policies = (lookup(tag) for tag in (plat, *present))
     named = [policy for policy in policies if policy is not None and policy.libc is not Libc.GLIBC]
     return min(named, key=lambda policy: policy.version, default=None)
+
+
+def shown(musl: SystemMusl | None, files: Mapping[str, ElfFacts], architecture: str) -> Policy | None:
+    """Return the policy of *musl*, a copy on the search path, if *files* take nothing from musl that it does not have.
+
+    What the interpreter exports is known by its prefix. Whatever else neither *files* nor *musl* export is taken for
+    something that a newer musl has.
+    """
+    if musl is None:
+        return None
+    policy = lookup(f"musllinux_{musl.version[0]}_{musl.version[1]}_{architecture}")
+    have = musl.exports.union(*({symbol.name for symbol in facts.exports} for facts in files.values()))
+    asked = {symbol.name for facts in files.values() for symbol in facts.imports if not symbol.weak}
+    rest = {name for name in asked - have if not name.startswith(("Py", "_Py"))}
+    return None if rest else policy
 
 
 def choose(
@@ -126,7 +142,14 @@ def _judged_for(verdict: Verdict) -> Libc | None:
 
 
 def deserved(tag: str, best: Policy) -> bool:
-    """Return whether a wheel that meets *best* may also carry *tag*."""
+    """Return whether a wheel that meets *best* may also carry *tag*.
+
+    ``linux_armv6l`` and the like say more than the ``linux`` tag that a policy takes the place of: their systems look
+    for no tag of ``armv7l``.
+    """
+    value = PlatformTag.parse(tag)
+    if value.family is Family.LINUX:
+        return value.architecture != value.policy_architecture == best.architecture
     policy = lookup(tag)
     return (
         policy is not None
