@@ -1,4 +1,4 @@
-"""Which musl a wheel may be tagged for: by its tag, ``--plat``, or a copy that was found, never by this machine alone."""
+"""Which musl a wheel may be tagged for: by its tag, ``--plat``, or a copy that was found, never this machine alone."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Write or check nativelib/policy/data from the policies of auditwheel.
 
 ``python tools/policy_data.py --check`` compares (exit code 1 if the figures differ), ``--write`` replaces. Both take
-the auditwheel of the environment, or with ``--newest`` the newest one that pip finds, which is not installed. Its
-figures are taken, its code is not used.
+the auditwheel of the environment, or with ``--newest`` the newest one that pip finds (exit code 2 if it finds none),
+which is not installed. Its figures are taken, its code is not used.
 """
 
 from __future__ import annotations
@@ -75,14 +75,15 @@ def installed() -> Auditwheel:
 
 
 def newest() -> Auditwheel:
-    """Return the policies of the newest release that pip finds; :class:`SystemExit` if it finds none."""
+    """Return the policies of the newest release that pip finds; :class:`SystemExit` with 2 if it finds none."""
     with tempfile.TemporaryDirectory() as directory:
         argv = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
         done = subprocess.run([*argv, "--dest", directory, "auditwheel"], capture_output=True, text=True, check=False)
         wheels = list(Path(directory).glob("auditwheel-*.whl"))
         if done.returncode or not wheels:
             reason = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-            raise SystemExit(f"the newest auditwheel cannot be had from the package index: {reason}")
+            print(f"the newest auditwheel cannot be had from the package index: {reason}", file=sys.stderr)
+            raise SystemExit(2)
         with zipfile.ZipFile(wheels[0]) as archive:
             names = {family: f"auditwheel/policy/{family}-policy.json" for family in FAMILIES}
             texts = {family: archive.read(name).decode("utf-8") for family, name in names.items()}

@@ -86,11 +86,13 @@ def architecture_of_files(files: Mapping[str, ElfFacts], *, where: str = "librar
         raise PlanError.of(Code.MIXED_MACHINES, where, f"There are ELF files for several machines: {listing}.")
     machine = extensions.pop()
     if machine not in MACHINES:
+        number, bits, little = files[found[machine]].machine
+        kind = f"e_machine {number}, {bits} bits, {'little' if little else 'big'}-endian"
         raise PlanError.of(
             Code.WRONG_ARCHITECTURE,
             found[machine],
-            f"No platform tag exists for this machine ({machine}).",
-            "Nothing can be done.",
+            f"No manylinux, musllinux or Android tag exists for its machine (in the ELF header: {kind}).",
+            "Leave the wheel as it is: it can be installed under its linux tag.",
         )
     return machine
 
