@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lint test test-long demo demo-check bench clean
+.PHONY: help venv lint test test-long demo demo-check bench policy-check clean
 
 help:  ## this list
 	@echo "make targets of nativelib:"
@@ -42,6 +42,9 @@ demo: demo-check $(STAMP)  ## OpenBLAS and OpenMP as wheels, and consumers of th
 demo-check:
 	@test -e $(STAMP) || ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		$(PYTHON) -B examples/openblas/demo.py --check
+
+policy-check: $(STAMP)  ## compare the policy data with the newest auditwheel
+	$(BIN)/python tools/policy_data.py --check --newest
 
 bench: $(STAMP)  ## speed, as ratios against unzip and auditwheel
 	$(BIN)/python benchmarks/run.py

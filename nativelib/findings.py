@@ -65,6 +65,8 @@ class Code(StrEnum):
 
     POLICY_NOT_MET = "NL601"
     NO_POLICY = "NL602"
+    BAD_POLICY = "NL603"
+    POLICY_MET = "NL604"
 
     BAD_SPEC = "NL701"
     NO_LIBRARY = "NL702"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from nativelib.facts.elf import MACHINES, Libc
+from nativelib.facts.tags import PlatformTag
 from nativelib.policy.judge import Policy, all_tags, lookup, platform_tags, policies_for, policy_libraries
 from nativelib.policy.load import data_source
 
@@ -29,7 +30,7 @@ def test_oldest_first_and_every_architecture() -> None:
         for architecture in MACHINES:
             versions = [p.version for p in policies_for(libc, architecture)]
             assert versions == sorted(set(versions))
-            assert versions or (libc, architecture) == (Libc.MUSL, "ppc64")
+            assert versions or (libc, architecture) == (Libc.MUSL, "ppc64") or libc is Libc.BIONIC
     assert [p.name for p in policies_for(Libc.GLIBC, "ppc64")] == ["manylinux_2_17"]
     assert policies_for(Libc.GLIBC, "riscv64")[0].name == "manylinux_2_31"
     assert policies_for(Libc.GLIBC, "mips64") == ()
@@ -59,11 +60,42 @@ def test_policy_libraries_have_the_c_library_by_all_its_names() -> None:
     assert policy_libraries(Libc.GLIBC, "mips64") == frozenset()
 
 
-def auditwheel_policies(libc: Libc, architecture: str) -> list[Any]:
-    """Return the policies of the installed auditwheel, oldest first, without ``linux``."""
+@pytest.mark.parametrize("abi", ["arm64_v8a", "x86_64"])
+@pytest.mark.parametrize("level", [21, 22, 24, 25, 26, 27, 30, 35])
+def test_android_allows_what_auditwheel_does(level: int, abi: str) -> None:
     from auditwheel.architecture import Architecture  # type: ignore[import-untyped]
     from auditwheel.libc import Libc as TheirLibc  # type: ignore[import-untyped]
     from auditwheel.policy import WheelPolicies  # type: ignore[import-untyped]
+
+    require_same_auditwheel()
+    tag = f"android_{level}_{abi}"
+    architecture = Architecture[PlatformTag.parse(tag).policy_architecture]
+    wheel = Path(f"a-1-cp313-cp313-{tag}.whl")
+    [their] = [p for p in WheelPolicies(libc=TheirLibc.ANDROID, arch=architecture, wheel_fn=wheel) if p.priority]
+    our = found(tag)
+    assert (our.tag, our.version, our.libraries) == (their.name, (level,), their.whitelist)
+    assert (dict(our.symbol_versions), dict(our.forbidden)) == (their.symbol_versions, their.blacklist)
+
+
+def test_android_begins_with_level_21() -> None:
+    assert [p.name for p in policies_for(Libc.BIONIC, "aarch64")] == [
+        "android_21",
+        "android_24",
+        "android_26",
+        "android_27",
+    ]
+    for abi in ("arm64_v8a", "armeabi_v7a", "x86", "x86_64"):
+        assert lookup(f"android_20_{abi}") is None
+        assert platform_tags(found(f"android_26_{abi}")) == (f"android_26_{abi}",)
+    assert lookup("android_26_aarch64") is None
+    assert policies_for(Libc.BIONIC, "s390x") == ()
+
+
+def auditwheel_policies(libc: Libc, architecture: str) -> list[Any]:
+    """Return the policies of the installed auditwheel, oldest first, without ``linux``."""
+    from auditwheel.architecture import Architecture
+    from auditwheel.libc import Libc as TheirLibc
+    from auditwheel.policy import WheelPolicies
 
     if architecture not in Architecture.__members__:
         return []
@@ -78,7 +110,7 @@ def auditwheel_policies(libc: Libc, architecture: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("architecture", sorted(MACHINES))
-@pytest.mark.parametrize("libc", list(Libc))
+@pytest.mark.parametrize("libc", [Libc.GLIBC, Libc.MUSL])
 def test_expanded_data_is_auditwheels(libc: Libc, architecture: str) -> None:
     require_same_auditwheel()
     ours, theirs = policies_for(libc, architecture), auditwheel_policies(libc, architecture)

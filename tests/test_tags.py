@@ -60,7 +60,7 @@ def test_libc_of_a_tag() -> None:
     assert PlatformTag.parse("manylinux1_x86_64").libc is Libc.GLIBC
     assert PlatformTag.parse("musllinux_1_1_x86_64").libc is Libc.MUSL
     assert PlatformTag.parse("linux_x86_64").libc is None
-    assert PlatformTag.parse("android_24_x86_64").libc is None
+    assert PlatformTag.parse("android_24_x86_64").libc is Libc.BIONIC
 
 
 def test_newer_within_one_family_and_architecture_only() -> None:
@@ -87,6 +87,23 @@ def test_32_bit_arm_is_judged_as_armv7l() -> None:
     assert PlatformTag.parse("linux_armv6l").policy_architecture == "armv7l"
     assert PlatformTag.parse("manylinux_2_31_armv7l").policy_architecture == "armv7l"
     assert PlatformTag.parse("manylinux_2_31_aarch64").policy_architecture == "aarch64"
+    assert PlatformTag.parse("linux_armv8l").policy_architecture == "armv7l"
+
+
+@pytest.mark.parametrize(
+    ("abi", "architecture"),
+    [
+        ("arm64_v8a", "aarch64"),
+        ("armeabi_v7a", "armv7l"),
+        ("x86", "i686"),
+        ("x86_64", "x86_64"),
+        ("mips", ""),
+        ("aarch64", ""),
+    ],
+)
+def test_android_has_names_of_its_own_for_architectures(abi: str, architecture: str) -> None:
+    tag = PlatformTag.parse(f"android_24_{abi}")
+    assert (tag.architecture, tag.policy_architecture) == (abi, architecture)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +114,7 @@ def test_32_bit_arm_is_judged_as_armv7l() -> None:
         ("_x.cpython-313t-aarch64-linux-gnu.so", Libc.GLIBC),
         ("pkg/_x.cpython-311-arm-linux-gnueabihf.so", Libc.GLIBC),
         ("pkg/_x.cpython-312-arm-linux-musleabihf.so", Libc.MUSL),
+        ("_x.cpython-313-aarch64-linux-android.so", Libc.BIONIC),
         ("_x.cpython-310-x86_64-linux-gnu.so", None),
         ("_x.abi3.so", None),
         ("_x.so", None),

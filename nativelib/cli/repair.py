@@ -26,6 +26,7 @@ from nativelib.pipeline.repair import RepairRequest, RepairResult, repair_wheels
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.requirement import MARKER
 from nativelib.plan.serial import plan_to_json
+from nativelib.read.policy_file import read_policies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -166,6 +167,12 @@ def _add_tag_options(group: argparse._ArgumentGroup) -> None:
         metavar="TAG",
         help="platform tag that the result must deserve, or auto for the best one (default: auto)",
     )
+    group.add_argument(
+        "--policy",
+        type=Path,
+        metavar="FILE",
+        help="JSON file with a policy of your own, for systems that you know; --plat then names it",
+    )
     group.add_argument("--only-plat", action="store_true", help="do not add a better tag than --plat")
     group.add_argument("--no-update-tags", action="store_true", help="keep the tags that the wheel has")
     group.add_argument(
@@ -191,6 +198,7 @@ def request_of(args: argparse.Namespace, terminal: Terminal) -> RepairRequest:
         excludes=tuple(args.exclude),
         replace=frozenset(args.replace),
         plat=plat,
+        policies=read_policies(args.policy) if args.policy is not None else (),
         only_plat=args.only_plat,
         update_tags=not args.no_update_tags,
         lib_sdir=args.lib_sdir,

@@ -9,6 +9,7 @@ from nativelib.cli.common import Formatter, add_output_options, add_provider_opt
 from nativelib.cli.graph import graph_file, save_graph
 from nativelib.pipeline.inspect import InspectRequest, inspect_wheels
 from nativelib.plan.needs import by_requester
+from nativelib.read.policy_file import read_policies
 
 if TYPE_CHECKING:
     import argparse
@@ -59,6 +60,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="save the dependency graph of all the wheels as a picture (.svg), for Graphviz (.dot, .gv) or for Mermaid "
         "(.mmd, .mermaid)",
     )
+    group.add_argument(
+        "--policy", type=Path, metavar="FILE", help="say whether the policy of your own in this JSON file is met"
+    )
     add_output_options(parser)
     parser.set_defaults(run=run)
 
@@ -72,6 +76,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         python=args.python,
         ldpaths=args.ldpaths,
         ignore_isa=args.disable_isa_ext_check,
+        policies=read_policies(args.policy) if args.policy is not None else (),
         environ=terminal.environ,
     )
     with terminal.progress() as report:

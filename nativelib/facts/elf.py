@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
@@ -12,6 +13,13 @@ class Libc(StrEnum):
 
     GLIBC = "glibc"
     MUSL = "musl"
+    BIONIC = "bionic"
+    """Android's."""
+
+    @property
+    def run_path_tag(self) -> str:
+        """The tag of a run path that its loader reads: Android's knows ``DT_RUNPATH`` alone, see :class:`ElfEdit`."""
+        return "runpath" if self is Libc.BIONIC else "rpath"
 
 
 class Symbol(NamedTuple):
@@ -131,6 +139,8 @@ class ElfFacts:
     """Size of the file in bytes."""
     sha256: str
     """SHA-256 of the file, as hex."""
+    android_api: int | None = None
+    """API level that the file was built for, from the note of the NDK's start files (``.note.android.ident``)."""
 
     @property
     def architecture(self) -> str:
@@ -152,11 +162,17 @@ class ElfFacts:
         """The C library by the file's own evidence, or ``None`` without any.
 
         ``DT_NEEDED`` counts before version needs. Debian's musl-gcc writes ``libc.so``, Alpine ``libc.musl-ARCH.so.1``;
-        an ``--as-needed`` link of a small extension may leave no trace at all.
+        an ``--as-needed`` link of a small extension may leave no trace at all. Android's is called ``libc.so``, too,
+        but its files have a note, or version needs, which musl does not know.
         """
+        if self.android_api is not None or _is_bionic(self.interpreter):
+            return Libc.BIONIC
         for name in self.needed:
-            if name.startswith("libc.musl-") or name == "libc.so":
+            if name.startswith("libc.musl-"):
                 return Libc.MUSL
+            if name == "libc.so":
+                versioned = any(need.library == name for need in self.version_needs)
+                return Libc.BIONIC if versioned else Libc.MUSL
             if name == "libc.so.6" or name.startswith(("ld-linux", "ld64.so", "ld.so.")):
                 return Libc.GLIBC
         if any(need.version.startswith("GLIBC_") for need in self.version_needs):
@@ -164,6 +180,25 @@ class ElfFacts:
         if self.interpreter:
             return Libc.MUSL if "ld-musl" in self.interpreter else Libc.GLIBC
         return None
+
+    def suits(self, libc: Libc) -> bool:
+        """Return whether nothing in the file speaks against *libc*. ``libc.so`` alone can be musl's and Android's."""
+        if libc is Libc.BIONIC and self.libc is Libc.MUSL:
+            return self.interpreter is None and not any(name.startswith("libc.musl-") for name in self.needed)
+        return self.libc in (None, libc)
+
+
+def _is_bionic(interpreter: str | None) -> bool:
+    """Return whether *interpreter* is Android's loader: ``/system/bin/linker64``, or the same below ``/apex``."""
+    return interpreter is not None and re.search(r"/bin/linker(_asan|_hwasan)?(64)?$", interpreter) is not None
+
+
+_LIBPYTHON = re.compile(r"libpython\d+(\.\d+)?[a-z]*\.so(\.\d+)*$|libpypy.*-c\.so$")
+
+
+def is_libpython(soname: str) -> bool:
+    """Return whether *soname* is the interpreter's own library."""
+    return _LIBPYTHON.match(soname) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

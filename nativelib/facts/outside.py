@@ -12,6 +12,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SystemMusl:
+    """A copy of musl that lies on the search path."""
+
+    path: str
+    version: tuple[int, int]
+    exports: frozenset[str]
+    """Names of its symbols; they have no versions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
     """What the search path gave so far."""
 

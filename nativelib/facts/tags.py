@@ -30,6 +30,8 @@ class Family(StrEnum):
     """Another operating system, or a tag that is not understood."""
 
 
+_LIBCS = {Family.MANYLINUX: Libc.GLIBC, Family.MUSLLINUX: Libc.MUSL, Family.ANDROID: Libc.BIONIC}
+
 _LEGACY = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 _LEGACY_NAMES: dict[tuple[int, ...], str] = {version: name for name, version in _LEGACY.items()}
 
@@ -37,10 +39,14 @@ _VERSIONED = re.compile(r"(manylinux|musllinux)_(\d+)_(\d+)_(\w+)")
 _LEGACY_TAG = re.compile(r"(manylinux1|manylinux2010|manylinux2014)_(\w+)")
 _ANDROID = re.compile(r"android_(\d+)_(\w+)")
 _LINUX = re.compile(r"linux_(\w+)")
-_EXTENSION_SUFFIX = re.compile(r"\.cpython-3(\d+)[a-z]*-\w+-linux-(gnu|musl)\w*\.so$")
+_EXTENSION_SUFFIX = re.compile(r"\.cpython-3(\d+)[a-z]*-\w+-linux-(gnu|musl|android)\w*\.so$")
 _EXTENSION = re.compile(r"\.(cpython-\d[\w-]*|pypy\d[\w-]*|abi3)\.so$")
 
 _POLICY_ARCHITECTURES = {"armv6l": "armv7l", "armv8l": "armv7l"}
+
+ANDROID_ABIS = {"aarch64": "arm64_v8a", "armv7l": "armeabi_v7a", "i686": "x86", "x86_64": "x86_64"}
+"""Architecture to the name that Android's tags have for it (``sysconfig.get_platform()`` of CPython, PEP 738)."""
+_ANDROID_ARCHITECTURES = {abi: architecture for architecture, abi in ANDROID_ABIS.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +83,13 @@ class PlatformTag:
     @property
     def libc(self) -> Libc | None:
         """The C library that the tag names, or ``None`` where it names none."""
-        return {Family.MANYLINUX: Libc.GLIBC, Family.MUSLLINUX: Libc.MUSL}.get(self.family)
+        return _LIBCS.get(self.family)
 
     @property
     def policy_architecture(self) -> str:
         """The architecture whose policies apply: 32-bit ARM of every kind is judged as ``armv7l``."""
+        if self.family is Family.ANDROID:
+            return _ANDROID_ARCHITECTURES.get(self.architecture, "")
         return _POLICY_ARCHITECTURES.get(self.architecture, self.architecture)
 
     def newer_than(self, other: PlatformTag) -> bool:
@@ -113,11 +121,12 @@ def is_extension(filename: str) -> bool:
 def libc_of_extension(filename: str) -> Libc | None:
     """Return the C library that the ``EXT_SUFFIX`` of *filename* names, or ``None`` if it proves nothing.
 
-    CPython names musl in it since 3.11; before, ``-linux-gnu`` was written on musl as well.
+    CPython names musl in it since 3.11; before, ``-linux-gnu`` was written on musl as well. Android has been named
+    since 3.13.
     """
     match = _EXTENSION_SUFFIX.search(filename)
     if match is None:
         return None
-    if match[2] == "musl":
-        return Libc.MUSL
+    if match[2] != "gnu":
+        return Libc.MUSL if match[2] == "musl" else Libc.BIONIC
     return Libc.GLIBC if int(match[1]) >= 11 else None

@@ -146,6 +146,7 @@ def _gather(request: BuildRequest, project: Project, spec: Spec, root: Path) -> 
         providers=providers,
         policy=policy_libraries(libc, architecture),
         excludes=request.options.excludes,
+        libc=libc,
     )
     path = search_path(architecture, libc, ldpaths=request.ldpaths, environ=request.environ, prefix=root)
     needs, outside = answer_all(ground, path)

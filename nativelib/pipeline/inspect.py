@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from nativelib.errors import NativelibError
 from nativelib.facts.outside import Outside
-from nativelib.findings import Severity
+from nativelib.findings import Code, Severity, note
 from nativelib.pipeline.repair import RepairRequest, read_needs, read_providers
 from nativelib.plan.answers import missing_findings
 from nativelib.plan.needs import Answer, system_needs
 from nativelib.plan.options import RepairOptions
+from nativelib.plan.platform import own_policy
 from nativelib.plan.repair import passed_note
-from nativelib.plan.retag import vouched
+from nativelib.plan.retag import own_findings, shown, vouched
 from nativelib.policy.judge import judge
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from nativelib.findings import Finding
     from nativelib.pipeline.repair import WheelNeeds
     from nativelib.plan.needs import Need
-    from nativelib.policy.values import Verdict
+    from nativelib.policy.values import Policy, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,8 @@ class InspectRequest:
     python: str | None = None
     ldpaths: str | None = None
     ignore_isa: bool = False
+    policies: tuple[Policy, ...] = ()
+    """The user's own policy, as in :class:`~nativelib.plan.options.RepairOptions`."""
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -71,7 +74,12 @@ def inspect_wheels(
         python=request.python,
         ldpaths=request.ldpaths,
         environ=request.environ,
-        options=RepairOptions(excludes=request.excludes, ignore_isa=request.ignore_isa),
+        options=RepairOptions(
+            excludes=request.excludes,
+            ignore_isa=request.ignore_isa,
+            policies=request.policies,
+            plat=request.policies[0].name if request.policies else "auto",
+        ),
     )
     try:
         providers = read_providers(asked)
@@ -81,23 +89,24 @@ def inspect_wheels(
     for path in request.wheels:
         report(f"reading {path.name}")
         try:
-            out.append(_report(path, read_needs(path, providers, asked), request))
+            out.append(_report(path, read_needs(path, providers, asked), asked.options))
         except NativelibError as problem:
             out.append(WheelReport(file=path, findings=problem.findings))
     return tuple(out)
 
 
-def _report(path: Path, read: WheelNeeds, request: InspectRequest) -> WheelReport:
+def _report(path: Path, read: WheelNeeds, options: RepairOptions) -> WheelReport:
     wheel = read.wheel
     if not wheel.elf:
         return WheelReport(file=path, wheel=wheel, findings=(*wheel.findings, passed_note(wheel)))
+    external = system_needs(wheel.elf, read.needs, {Answer.POLICY, Answer.GRAFT, Answer.MISSING})
     verdict = judge(
         wheel.elf,
-        system_needs(wheel.elf, read.needs, {Answer.POLICY, Answer.GRAFT, Answer.MISSING}),
+        external,
         libc=read.libc,
         architecture=read.architecture,
-        ignore_isa=request.ignore_isa,
-        vouched=vouched(wheel.name.platforms, "auto"),
+        ignore_isa=options.ignore_isa,
+        vouched=vouched(wheel.name.platforms, "auto") or shown(read.musl, wheel.elf, read.architecture),
     )
     missing = missing_findings(read.needs, read.outside, Severity.WARNING)
     return WheelReport(
@@ -108,5 +117,15 @@ def _report(path: Path, read: WheelNeeds, request: InspectRequest) -> WheelRepor
         needs=read.needs,
         outside=read.outside,
         verdict=verdict,
-        findings=(*wheel.findings, *missing),
+        findings=(*wheel.findings, *missing, *_own_policy(read, external, options)),
     )
+
+
+def _own_policy(read: WheelNeeds, external: Mapping[str, frozenset[str]], options: RepairOptions) -> list[Finding]:
+    """Return what is to be said about the user's own policy, if there is one."""
+    own = own_policy(options, read.libc, read.architecture)
+    if own is None:
+        return []
+    found = own_findings(own, read.wheel.elf, external, options, Severity.WARNING)
+    met = note(Code.POLICY_MET, read.wheel.filename, f"It complies with {own.name}, and would be tagged {own.tag}.")
+    return found or [met]

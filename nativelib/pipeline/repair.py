@@ -20,13 +20,14 @@ from nativelib.plan.foreign import outer_sonames
 from nativelib.plan.inputs import RepairInput
 from nativelib.plan.needs import Ground, excluded, index_inside
 from nativelib.plan.options import RepairOptions
-from nativelib.plan.platform import architecture_of, check_provider, libc_of
+from nativelib.plan.platform import architecture_of, check_provider, libc_of, own_policy
 from nativelib.plan.repair import passed_note
 from nativelib.plan.repair import plan_repair as plan_wheel
 from nativelib.plan.symbols import Evidence
 from nativelib.plan.values import Graft, Plan, Summary
 from nativelib.policy.judge import policy_libraries
 from nativelib.read.elf import read_elf_file
+from nativelib.read.musl import find_musl
 from nativelib.read.packages import find_owners
 from nativelib.read.provider import read_provider
 from nativelib.read.search import SearchPath, search_path
@@ -36,6 +37,7 @@ from nativelib.write.stage import write_failed
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from nativelib.facts.outside import SystemMusl
     from nativelib.facts.provider import Provider
     from nativelib.facts.wheel import WheelFacts
     from nativelib.findings import Finding
@@ -90,6 +92,9 @@ class WheelNeeds:
     needs: tuple[Need, ...] = ()
     outside: Outside = field(default_factory=Outside)
     path: SearchPath | None = None
+    policy: frozenset[str] = frozenset()
+    """Libraries that the policies allow from the system."""
+    musl: SystemMusl | None = None
     offered: tuple[Provider, ...] = ()
     """All providers that the user named."""
     owners: Owners = field(default_factory=Owners)
@@ -172,9 +177,10 @@ def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest
         files=files,
         inside=index_inside(files),
         providers=providers,
-        policy=policy_libraries(libc, architecture),
+        policy=policy_libraries(libc, architecture, own_policy(request.options, libc, architecture)),
         excludes=request.options.excludes,
         replace=request.options.replace,
+        libc=libc,
     )
     directories = search_path(architecture, libc, ldpaths=request.ldpaths, environ=request.environ)
     needs, outside = answer_all(ground, directories)
@@ -188,6 +194,8 @@ def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest
         needs=needs,
         outside=outside,
         path=directories,
+        policy=ground.policy,
+        musl=find_musl(directories) if libc is Libc.MUSL else None,
         offered=tuple(providers),
     )
 
@@ -219,6 +227,7 @@ def plan_one(read: WheelNeeds, options: RepairOptions) -> Plan:
         generator=f"nativelib {__version__}",
         offered=read.offered,
         owners=read.owners,
+        musl=read.musl,
     )
     return drop_unchanged(plan_wheel(given, options), wheel)
 
@@ -227,7 +236,7 @@ def _evidence(read: WheelNeeds) -> Evidence:
     if read.path is None:
         return Evidence()
     files = {**read.wheel.elf, **read.outside.files}
-    return gather_evidence(read.needs, files, read.path, policy_libraries(read.libc, read.architecture))
+    return gather_evidence(read.needs, files, read.path, read.policy)
 
 
 def _repair_one(

@@ -116,7 +116,7 @@ def member_edits(
     for member, facts in given.wheel.elf.items():
         home = moved.get(member, member)
         edit, dropped = _edit(home, facts, needs.get(member, ()), grafts, options, moved, moved_from=member)
-        edits[member] = edit
+        edits[member] = edit = replace(edit, run_path_tag=given.libc.run_path_tag)
         if dropped:
             findings.append(
                 warning(
@@ -219,6 +219,7 @@ def _graft_action(
         replace_needed=edit.replace_needed,
         remove_needed=edit.remove_needed,
         run_path=own if own != facts.run_path else None,
+        run_path_tag=given.libc.run_path_tag,
     )
     return Graft(member=name.member, source=name.path, sha256=facts.sha256, edit=edit, strip=options.strip, mode=0o755)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from nativelib.facts.elf import Libc
     from nativelib.facts.manifest import Manifest
-    from nativelib.facts.outside import Outside
+    from nativelib.facts.outside import Outside, SystemMusl
     from nativelib.facts.prefix import PrefixFacts
     from nativelib.facts.project import Project
     from nativelib.facts.provider import Provider
@@ -40,6 +40,8 @@ class RepairInput:
     """All providers that the user named: one may have what another needs."""
     owners: Owners = field(default_factory=Owners)
     """Packages of the machine that own what is copied in."""
+    musl: SystemMusl | None = None
+    """For a wheel that is linked with musl: the copy on the search path."""
 
     @property
     def providers(self) -> tuple[Provider, ...]:

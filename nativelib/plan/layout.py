@@ -13,7 +13,7 @@ from nativelib.plan.needs import Answer, by_requester
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nativelib.facts.elf import ElfFacts
+    from nativelib.facts.elf import ElfFacts, Libc
     from nativelib.facts.manifest import ManifestRequire
     from nativelib.plan.inputs import LibraryInput
     from nativelib.plan.needs import Need
@@ -94,7 +94,7 @@ def planned_libraries(given: LibraryInput) -> tuple[PlannedLibrary, ...]:
                 soname=names[source],
                 original_soname=original[source],
                 before=facts,
-                edit=_edit(facts, names[source], needs.get(source, ()), names),
+                edit=_edit(facts, names[source], needs.get(source, ()), names, given.libc),
                 private=source in private,
             )
         )
@@ -102,7 +102,9 @@ def planned_libraries(given: LibraryInput) -> tuple[PlannedLibrary, ...]:
     return tuple(sorted(out, key=lambda library: (library.private, order.index(library.soname))))
 
 
-def _edit(facts: ElfFacts, soname: str | None, needs: tuple[Need, ...], names: Mapping[str, str]) -> ElfEdit:
+def _edit(
+    facts: ElfFacts, soname: str | None, needs: tuple[Need, ...], names: Mapping[str, str], libc: Libc
+) -> ElfEdit:
     """Return the edit of one file in ``lib/`` (or, without *soname*, of one in ``bin/``)."""
     replaced: list[tuple[str, str]] = []
     outward: list[str] = []
@@ -118,11 +120,13 @@ def _edit(facts: ElfFacts, soname: str | None, needs: tuple[Need, ...], names: M
             replaced.append((need.soname, new))
     own = "$ORIGIN" if soname is not None else "$ORIGIN/../lib"
     path = tuple(dict.fromkeys([own, *outward]))
+    kept, other = (facts.rpath, facts.runpath) if libc.run_path_tag == "rpath" else (facts.runpath, facts.rpath)
     return ElfEdit(
         soname=soname if soname != facts.soname else None,
         replace_needed=tuple(dict.fromkeys(replaced)),
         remove_needed=tuple(need.soname for need in needs if need.answer is Answer.PYTHON),
-        run_path=path if path != facts.rpath or facts.runpath else None,
+        run_path=path if path != kept or other else None,
+        run_path_tag=libc.run_path_tag,
     )
 
 
@@ -131,7 +135,7 @@ def program_edits(given: LibraryInput, layout: Layout) -> dict[str, ElfEdit]:
     names = {library.source: library.soname for library in layout.libraries}
     needs = by_requester(given.needs)
     return {
-        program.source: _edit(program.elf, None, needs.get(program.source, ()), names)
+        program.source: _edit(program.elf, None, needs.get(program.source, ()), names, given.libc)
         for program in given.prefix.programs
         if program.elf is not None and program.elf.dynamic
     }

@@ -16,7 +16,7 @@ from nativelib.plan.library_files import ANCHOR, function_names, library_files
 from nativelib.plan.library_manifest import alias_findings, plan_manifest, requirement_of
 from nativelib.plan.needs import system_needs
 from nativelib.plan.proofs import prove_all
-from nativelib.plan.requirement import MARKER, requirement, specifier
+from nativelib.plan.requirement import marker_for, requirement, specifier
 from nativelib.plan.retag import choose, vouched
 from nativelib.plan.sbom import component, extend_sbom
 from nativelib.plan.values import Assemble, Describe, Graft, Grafted, Plan, Provided, Summary, Write
@@ -47,7 +47,9 @@ def plan_library(given: LibraryInput, options: RepairOptions) -> Plan:
             name=provider.name,
             import_name=provider.import_name,
             requirement=requirement(
-                provider.name, specifier(provider, proofs.used.get(provider.name, {}), pin=options.pin), MARKER
+                provider.name,
+                specifier(provider, proofs.used.get(provider.name, {}), pin=options.pin),
+                marker_for(given.libc),
             ),
             sonames=_sonames_from(provider.name, given),
         )
@@ -107,6 +109,7 @@ def _anchors(given: LibraryInput, layout: Layout) -> list[Action]:
         machine=machine,
         soname=f"nativelib-anchor-{label}",
         needed=tuple(library.soname for library in layout.libraries),
+        run_path_tag=given.libc.run_path_tag,
     )
     unique = [library for library in layout.offered if library.unique]
     if not unique:
@@ -127,6 +130,7 @@ def _anchors(given: LibraryInput, layout: Layout) -> list[Action]:
         machine=machine,
         soname=f"nativelib-anchor-system-{label}",
         needed=tuple(library.soname for library in unique),
+        run_path_tag=given.libc.run_path_tag,
     )
     return [anchor, *stubs, over]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from nativelib.errors import PlanError
+from nativelib.facts.elf import Libc, is_libpython
 from nativelib.facts.wheel import place_of
 from nativelib.findings import Code
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.outside import Outside
     from nativelib.facts.provider import ProvidedLibrary, Provider
-
-_LIBPYTHON = re.compile(r"libpython\d+(\.\d+)?[a-z]*\.so(\.\d+)*$|libpypy.*-c\.so$")
 
 
 class Answer(StrEnum):
@@ -67,6 +65,8 @@ class Ground:
     """Globs over sonames and paths."""
     replace: frozenset[str] = frozenset()
     """Sonames for which a provider beats the wheel's own file."""
+    libc: Libc | None = None
+    """Android's loader finds the interpreter's symbols in libpython alone, so that the need of it stays (PEP 738)."""
 
 
 def index_inside(files: Mapping[str, ElfFacts]) -> dict[str, tuple[str, ...]]:
@@ -110,8 +110,9 @@ def _answer(requester: str, facts: ElfFacts, soname: str, ground: Ground, outsid
     # A program has no interpreter around it. And glibc ends the process if a version need names a library that
     # DT_NEEDED no longer does.
     brought = facts.interpreter is None and not any(need.library == soname for need in facts.version_needs)
-    if _LIBPYTHON.match(soname) and brought:
-        return Need(requester=requester, soname=soname, answer=Answer.PYTHON)
+    if is_libpython(soname) and (brought or ground.libc is Libc.BIONIC):
+        answer = Answer.POLICY if ground.libc is Libc.BIONIC else Answer.PYTHON
+        return Need(requester=requester, soname=soname, answer=answer)
     offers = _offers(soname, ground.providers)
     member = _member(requester, facts, soname, ground)
     if member is not None and not (offers and _provider_wins(member, soname, offers[0][1], ground)):

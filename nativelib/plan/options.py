@@ -10,6 +10,8 @@ from nativelib.plan.requirement import MARKER
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nativelib.policy.values import Policy
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairOptions:
@@ -21,6 +23,8 @@ class RepairOptions:
     """``--replace``: sonames for which a provider beats the wheel's own file."""
     plat: str = "auto"
     """``--plat``: a platform tag, or ``auto`` for the best one."""
+    policies: tuple[Policy, ...] = ()
+    """``--policy``: the user's own policy, once for each architecture; it counts if ``plat`` names it."""
     only_plat: bool = False
     """``--only-plat``: not also a better tag than ``plat``."""
     update_tags: bool = True

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nativelib.errors import PlanError
 from nativelib.facts.elf import MACHINES, Libc
-from nativelib.facts.tags import PlatformTag, libc_of_extension
+from nativelib.facts.tags import Family, PlatformTag, libc_of_extension
 from nativelib.findings import Code
 
 if TYPE_CHECKING:
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.provider import Provider
     from nativelib.facts.wheel import WheelName
+    from nativelib.plan.options import RepairOptions
+    from nativelib.policy.values import Policy
+
+_FAMILIES = {Libc.GLIBC: "manylinux", Libc.MUSL: "musllinux", Libc.BIONIC: "Android"}
 
 
 def libc_of(
@@ -23,15 +27,19 @@ def libc_of(
     """Return the C library of a wheel.
 
     Evidence in this order: DT_NEEDED and version needs of its files, its platform tags, the EXT_SUFFIX in file names,
-    its providers; ``None`` without any, which is to be taken for glibc with the lowest policy. Raises PlanError for
-    files of both.
+    its providers; ``None`` without any, which is to be taken for glibc with the lowest policy. What could be musl's or
+    Android's, by the name ``libc.so`` alone, is what another file or the tag says. Raises PlanError for files of two.
     """
     seen = {facts.libc: name for name, facts in files.items() if facts.libc is not None}
+    android = Libc.BIONIC in seen or any(PlatformTag.parse(tag).family is Family.ANDROID for tag in platforms)
+    if android and seen and all(facts.suits(Libc.BIONIC) for facts in files.values()):
+        return Libc.BIONIC
     if len(seen) > 1:
+        (first, one), (second, other) = sorted(seen.items(), reverse=True)[:2]
         raise PlanError.of(
             Code.MIXED_MACHINES,
-            seen[Libc.MUSL],
-            f"This file is linked with musl, and {seen[Libc.GLIBC]} with glibc: one wheel cannot be for both.",
+            one,
+            f"This file is linked with {first}, and {other} with {second}: one wheel cannot be for both.",
             "Build all of the wheel for one C library.",
         )
     if seen:
@@ -54,7 +62,8 @@ def architecture_of(files: Mapping[str, ElfFacts], name: WheelName) -> str:
     hint.
     """
     found = {facts.architecture: member for member, facts in files.items()}
-    tagged = next((arch for tag in name.platforms for arch in MACHINES if tag.endswith(f"_{arch}")), None)
+    known = (PlatformTag.parse(tag).policy_architecture for tag in name.platforms)
+    tagged = next((architecture for architecture in known if architecture in MACHINES), None)
     if tagged in found:
         return tagged or ""
     if tagged is not None:
@@ -77,13 +86,38 @@ def architecture_of_files(files: Mapping[str, ElfFacts], *, where: str = "librar
         raise PlanError.of(Code.MIXED_MACHINES, where, f"There are ELF files for several machines: {listing}.")
     machine = extensions.pop()
     if machine not in MACHINES:
+        number, bits, little = files[found[machine]].machine
+        kind = f"e_machine {number}, {bits} bits, {'little' if little else 'big'}-endian"
         raise PlanError.of(
             Code.WRONG_ARCHITECTURE,
             found[machine],
-            f"No platform tag exists for this machine ({machine}).",
-            "Nothing can be done.",
+            f"No manylinux, musllinux or Android tag exists for its machine (in the ELF header: {kind}).",
+            "Leave the wheel as it is: it can be installed under its linux tag.",
         )
     return machine
+
+
+def own_policy(options: RepairOptions, libc: Libc, architecture: str) -> Policy | None:
+    """Return the user's policy that ``--plat`` names, for the wheel's machine; ``None`` if no policy was given.
+
+    Raises PlanError if it is another's, or if ``--plat`` names none: a file that counts for nothing is a mistake.
+    """
+    if not options.policies:
+        return None
+    name = options.policies[0].name
+    named = [p for p in options.policies if options.plat in (name, f"{name}_{p.machine}")]
+    if not named:
+        text = f"The file defines {name}, and --plat names {options.plat}: the file would not count."
+        raise PlanError.of(Code.BAD_POLICY, "--policy", text, f"Add --plat {name}.")
+    fitting = [policy for policy in named if policy.architecture == architecture]
+    if not fitting:
+        machines = ", ".join(policy.architecture for policy in named)
+        text = f"{name} is for {machines}, and the wheel is for {architecture}."
+        raise PlanError.of(Code.WRONG_ARCHITECTURE, "--policy", text)
+    if fitting[0].libc is not libc:
+        text = f"{name} is for {fitting[0].libc}, and the wheel is linked with {libc}."
+        raise PlanError.of(Code.WRONG_LIBC, "--policy", text)
+    return fitting[0]
 
 
 def check_provider(provider: Provider, architecture: str, libc: Libc | None) -> None:
@@ -102,5 +136,5 @@ def check_provider(provider: Provider, architecture: str, libc: Libc | None) -> 
             Code.WRONG_LIBC,
             provider.origin,
             f"{provider.label} is linked with {theirs}, and the wheel with {libc}.",
-            f"Give the provider's wheel for {'musllinux' if libc is Libc.MUSL else 'manylinux'}.",
+            f"Give the provider's wheel for {_FAMILIES[libc]}.",
         )

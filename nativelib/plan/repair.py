@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nativelib.findings import Code, Finding, note
@@ -11,6 +12,7 @@ from nativelib.plan.answers import answer_findings, broken_findings, forgotten_f
 from nativelib.plan.edits import elf_changes
 from nativelib.plan.needs import Answer
 from nativelib.plan.proofs import prove_all
+from nativelib.plan.requirement import marker_for
 from nativelib.plan.retag import retag
 from nativelib.plan.values import Grafted, Plan, Provided, Summary
 
@@ -40,7 +42,8 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     raise_errors(findings, options)
 
     tagging = retag(given, options, changes.after(given), changes.members)
-    requires = dist_info.plan_requires(wheel, given.providers, proofs.used, options)
+    marked = replace(options, marker=marker_for(given.libc, options.marker))
+    requires = dist_info.plan_requires(wheel, given.providers, proofs.used, marked)
     provided, grafted = _provided(given.needs), _grafted(given, changes)
     info_actions = dist_info.plan_dist_info(given, tagging, requires, provided, grafted, changes.removed)
     findings += [*tagging.findings, *requires.findings, *(given.owners.findings if grafted else ())]

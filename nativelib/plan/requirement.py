@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from nativelib.errors import PlanError
+from nativelib.facts.elf import Libc
 from nativelib.findings import Code
 
 if TYPE_CHECKING:
@@ -25,11 +26,18 @@ if TYPE_CHECKING:
 MARKER = 'sys_platform == "linux"'
 """The marker of every wheel of a release: lockers read one wheel's metadata for all of them."""
 
+_ANDROID_TOO = f'{MARKER} or sys_platform == "android"'
+
 _LINUX = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
 """Environment markers that every installation of a wheel for Linux has (PEP 508)."""
 
 PINS = ("auto", "exact", "minimum", "compatible")
 """Words that ``--pin`` understands; anything else is a specifier."""
+
+
+def marker_for(libc: Libc, marker: str = MARKER) -> str:
+    """Return *marker*, or in place of the usual one that which Android's Python is meant by, too (PEP 738)."""
+    return _ANDROID_TOO if libc is Libc.BIONIC and marker == MARKER else marker
 
 
 def public(version: str) -> str:

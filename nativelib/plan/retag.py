@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nativelib.facts.elf import Libc
 from nativelib.facts.tags import Family, PlatformTag
-from nativelib.findings import Code, Finding, error, warning
+from nativelib.findings import Code, Finding, Severity, error, warning
 from nativelib.plan.needs import system_needs
-from nativelib.policy.judge import judge, lookup, platform_tags
+from nativelib.plan.platform import own_policy
+from nativelib.policy.judge import judge, lookup, obstacles_to, platform_tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nativelib.facts.elf import ElfFacts
+    from nativelib.facts.outside import SystemMusl
     from nativelib.plan.inputs import RepairInput
     from nativelib.plan.options import RepairOptions
     from nativelib.policy.values import Obstacle, Policy, Verdict
@@ -41,9 +43,16 @@ def retag(
         libc=given.libc,
         architecture=given.architecture,
         ignore_isa=options.ignore_isa,
-        vouched=vouched(name.platforms, options.plat),
+        vouched=vouched(name.platforms, options.plat) or shown(given.musl, after, given.architecture),
     )
-    platforms, findings = choose(verdict, name.platforms, given.architecture, options)
+    own = own_policy(options, given.libc, given.architecture)
+    if own is not None:
+        external = system_needs(after, given.needs, members=grafts)
+        findings = own_findings(own, after, external, options, Severity.ERROR)
+        platforms = platform_tags(own)
+    else:
+        platforms, findings = choose(verdict, name.platforms, given.architecture, options)
+    findings += _unread_run_paths(given, after, platforms)
     if not options.update_tags:
         return Tagging(platforms=name.platforms, filename=str(name), verdict=verdict, findings=())
     findings += newer_providers(given, platforms)
@@ -52,20 +61,53 @@ def retag(
     )
 
 
-def vouched(present: Sequence[str], plat: str) -> Policy | None:
-    """Return the musllinux policy that the user or the wheel's name stands for.
+def own_findings(
+    own: Policy,
+    files: Mapping[str, ElfFacts],
+    external: Mapping[str, frozenset[str]],
+    options: RepairOptions,
+    severity: Severity,
+) -> list[Finding]:
+    """Return a finding of *severity* if *files* do not meet the user's *own* policy; *external* as for the judge."""
+    obstacles = obstacles_to(own, files, external, ignore_isa=options.ignore_isa)
+    return [replace(_refusal(obstacles, own.name), severity=severity)] if obstacles else []
 
-    musl's symbols carry no versions to judge.
+
+def vouched(present: Sequence[str], plat: str) -> Policy | None:
+    """Return the oldest musllinux or Android policy that the user or the wheel's name stands for.
+
+    Nothing in the files can be judged for it: musl's symbols carry no versions, and Android's no API level.
     """
     policies = (lookup(tag) for tag in (plat, *present))
-    return next((policy for policy in policies if policy is not None and policy.libc is Libc.MUSL), None)
+    named = [policy for policy in policies if policy is not None and policy.libc is not Libc.GLIBC]
+    return min(named, key=lambda policy: policy.version, default=None)
+
+
+def shown(musl: SystemMusl | None, files: Mapping[str, ElfFacts], architecture: str) -> Policy | None:
+    """Return the policy of *musl*, a copy on the search path, if *files* take nothing from musl that it does not have.
+
+    What the interpreter exports is known by its prefix. Whatever else neither *files* nor *musl* export is taken for
+    something that a newer musl has.
+    """
+    if musl is None:
+        return None
+    policy = lookup(f"musllinux_{musl.version[0]}_{musl.version[1]}_{architecture}")
+    have = musl.exports.union(*({symbol.name for symbol in facts.exports} for facts in files.values()))
+    asked = {symbol.name for facts in files.values() for symbol in facts.imports if not symbol.weak}
+    rest = {name for name in asked - have if not name.startswith(("Py", "_Py"))}
+    return None if rest else policy
 
 
 def choose(
     verdict: Verdict, present: Sequence[str], architecture: str, options: RepairOptions
 ) -> tuple[tuple[str, ...], list[Finding]]:
-    """Return the platform tags for *verdict*, keeping those of *present* that are deserved, and errors."""
+    """Return the platform tags for *verdict*, keeping those of *present* that are deserved, and errors.
+
+    An API level of Android is chosen when the wheel is built, so that only ``--plat`` raises that of *present*.
+    """
     wanted: Policy | None = verdict.policy
+    if wanted is not None and wanted.libc is Libc.BIONIC:
+        wanted = vouched(present, "auto") or wanted
     if options.plat.startswith("linux_"):
         if PlatformTag.parse(options.plat).policy_architecture == architecture:
             return (options.plat,), []
@@ -79,9 +121,13 @@ def choose(
         if wanted.architecture != architecture:
             text = f"The wheel is for {architecture}, and {options.plat} is not."
             return tuple(present), [error(Code.WRONG_ARCHITECTURE, "--plat", text)]
+        libc = _judged_for(verdict)
+        if libc not in (None, wanted.libc):
+            text = f"The wheel is linked with {libc}, and {options.plat} is for {wanted.libc}."
+            return tuple(present), [error(Code.POLICY_NOT_MET, "--plat", text, "Leave --plat out for the best tag.")]
     best = verdict.policy
     if wanted is None or best is None or best.libc is not wanted.libc or best.version > wanted.version:
-        return tuple(present), [_refusal(verdict, options.plat, wanted)]
+        return tuple(present), [_not_met(verdict, options.plat, wanted)]
     tags = set(platform_tags(wanted))
     if not (options.only_plat and options.plat != "auto"):
         tags.update(platform_tags(best))
@@ -89,8 +135,21 @@ def choose(
     return tuple(sorted(tags)), []
 
 
+def _judged_for(verdict: Verdict) -> Libc | None:
+    """Return the C library whose policies *verdict* is about; ``None`` for a machine that has none."""
+    names = [verdict.policy.name] if verdict.policy is not None else [o.policy for o in verdict.obstacles]
+    return next((PlatformTag.parse(f"{name}_any").libc for name in names), None)
+
+
 def deserved(tag: str, best: Policy) -> bool:
-    """Return whether a wheel that meets *best* may also carry *tag*."""
+    """Return whether a wheel that meets *best* may also carry *tag*.
+
+    ``linux_armv6l`` and the like say more than the ``linux`` tag that a policy takes the place of: their systems look
+    for no tag of ``armv7l``.
+    """
+    value = PlatformTag.parse(tag)
+    if value.family is Family.LINUX:
+        return value.architecture != value.policy_architecture == best.architecture
     policy = lookup(tag)
     return (
         policy is not None
@@ -100,21 +159,46 @@ def deserved(tag: str, best: Policy) -> bool:
     )
 
 
-def _refusal(verdict: Verdict, plat: str, wanted: Policy | None) -> Finding:
+def _not_met(verdict: Verdict, plat: str, wanted: Policy | None) -> Finding:
     obstacles: Sequence[Obstacle] = verdict.obstacles
     if wanted is not None:
         obstacles = [o for o in obstacles if o.policy == wanted.name] or obstacles
-    elif obstacles:
-        obstacles = [o for o in obstacles if o.policy == obstacles[-1].policy]
-    lines = list(dict.fromkeys(f"{o.member}: {o.detail}" if o.member else o.detail for o in obstacles))
+    elif obstacles:  # none is met: what keeps it from the newest keeps it from all
+        obstacles = [o for o in obstacles if o.policy == obstacles[0].policy]
+    if wanted is not None:
+        return _refusal(obstacles, wanted.tag if plat == "auto" else plat)
+    return _refusal(obstacles, f"any policy, not even {obstacles[0].policy}" if obstacles else "any policy")
+
+
+def _refusal(obstacles: Sequence[Obstacle], target: str) -> Finding:
+    lines = list(dict.fromkeys(f"{o.member}: {o.detail}" if o.member else f"it {o.detail}" for o in obstacles))
     shown = "; ".join(lines[:10]) + (f"; and {len(lines) - 10} more" if len(lines) > 10 else "")
-    target = "any manylinux or musllinux policy" if plat == "auto" else plat
     return error(
         Code.POLICY_NOT_MET,
         next((o.member for o in obstacles if o.member), "wheel"),
         f"It does not comply with {target}: {shown or 'no policy exists for this machine'}.",
         "Build on an older system, or graft or provide the libraries that are too new.",
     )
+
+
+def _unread_run_paths(given: RepairInput, after: Mapping[str, ElfFacts], platforms: Sequence[str]) -> list[Finding]:
+    """Return an error for each file with a run path of ours that Android's loader does not read.
+
+    ``DT_RUNPATH`` counts from API level 24 on, ``DT_RPATH`` never does (bionic, "Android changes for NDK developers").
+    """
+    tags = [tag for tag in map(PlatformTag.parse, platforms) if tag.family is Family.ANDROID and tag.version < (24,)]
+    before = given.wheel.elf
+    return [
+        error(
+            Code.POLICY_NOT_MET,
+            member,
+            "It finds its libraries by a run path, which Android reads from API level 24 on; "
+            f"the tag is {tags[0].text}.",
+            "Build for API level 24, or link the libraries statically.",
+        )
+        for member, facts in after.items()
+        if tags and facts.runpath and (member not in before or before[member].runpath != facts.runpath)
+    ]
 
 
 def newer_providers(given: RepairInput, platforms: Sequence[str]) -> list[Finding]:
@@ -139,5 +223,5 @@ def newer_providers(given: RepairInput, platforms: Sequence[str]) -> list[Findin
 
 def _oldest(platforms: Sequence[str]) -> PlatformTag | None:
     tags = [PlatformTag.parse(tag) for tag in platforms]
-    known = [tag for tag in tags if tag.family in {Family.MANYLINUX, Family.MUSLLINUX}]
+    known = [tag for tag in tags if tag.libc is not None]
     return min(known, key=lambda tag: tag.version, default=None)

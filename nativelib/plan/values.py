@@ -95,6 +95,8 @@ class Assemble:
     soname: str
     needed: tuple[str, ...]
     run_path: tuple[str, ...] = ("$ORIGIN",)
+    run_path_tag: str = "rpath"
+    """As in :class:`~nativelib.facts.elf.ElfEdit`."""
     mode: int = 0o755
     kind: Literal["assemble"] = "assemble"
 

@@ -1,4 +1,5 @@
 """What a platform tag allows: policies as data, and one judge.
 
-``values`` has the values, ``load`` expands the packaged data, ``judge`` decides. Import from ``judge``.
+``values`` has the values, ``load`` expands the packaged data, ``user`` a user's own, ``judge`` decides. Import from
+``judge``.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from nativelib.policy.values import Policy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FILES = {Libc.GLIBC: "manylinux.json", Libc.MUSL: "musllinux.json"}
+_FILES = {Libc.GLIBC: "manylinux.json", Libc.MUSL: "musllinux.json", Libc.BIONIC: "android.json"}
 
 # The names that the ABI supplements and glibc's shlib-versions give the loader.
 _GLIBC_LOADERS = {
@@ -46,9 +47,10 @@ def policies_for(libc: Libc, architecture: str) -> tuple[Policy, ...]:
 
 
 @cache
-def policy_libraries(libc: Libc, architecture: str) -> frozenset[str]:
-    """Return the sonames that some policy allows from the system, the loader included."""
-    names = {name for policy in policies_for(libc, architecture) for name in policy.libraries}
+def policy_libraries(libc: Libc, architecture: str, own: Policy | None = None) -> frozenset[str]:
+    """Return the sonames that some policy, or the user's *own*, allows from the system, the loader included."""
+    policies = policies_for(libc, architecture) if own is None else (own,)
+    names = {name for policy in policies for name in policy.libraries}
     if libc is Libc.GLIBC and architecture in _GLIBC_LOADERS:
         names.add(_GLIBC_LOADERS[architecture])
     return frozenset(names)
@@ -56,7 +58,7 @@ def policy_libraries(libc: Libc, architecture: str) -> frozenset[str]:
 
 def platform_tags(policy: Policy) -> tuple[str, ...]:
     """Return the tag of *policy* and its aliases, sorted: all of them belong into a file name."""
-    return tuple(sorted(f"{name}_{policy.architecture}" for name in (policy.name, *policy.aliases)))
+    return tuple(sorted({policy.tag, *(f"{alias}_{policy.machine}" for alias in policy.aliases)}))
 
 
 @cache
@@ -66,10 +68,17 @@ def all_tags() -> tuple[str, ...]:
 
 
 def lookup(tag: str) -> Policy | None:
-    """Return the policy of the platform tag *tag*, whichever way it is spelled, or ``None``."""
+    """Return the policy of the platform tag *tag*, whichever way it is spelled, or ``None``.
+
+    Every API level of Android has a tag, and the data has those that brought libraries: the others have what the last
+    one before them has.
+    """
     value = PlatformTag.parse(tag)
     if value.libc is None:
         return None
+    if value.libc is Libc.BIONIC:
+        older = [p for p in policies_for(value.libc, value.policy_architecture) if p.version <= value.version]
+        return replace(older[-1], name=f"android_{value.version[0]}", version=value.version) if older else None
     found = (p for p in policies_for(value.libc, value.architecture) if p.version == value.version)
     return next(found, None)
 
@@ -116,7 +125,7 @@ def _expand(document: dict[str, Any], libc: Libc) -> Iterator[Policy]:
                 name=entry["name"],
                 aliases=tuple(entry.get("aliases", "").split()),
                 libc=libc,
-                version=(family.version[0], family.version[1]),
+                version=family.version,
                 architecture=architecture,
                 libraries=frozenset(libraries) | _libc_names(libc, architecture),
                 symbol_versions=MappingProxyType({prefix: known.get(prefix, frozenset()) for prefix in prefixes}),

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from nativelib.facts.elf import Libc
+from nativelib.facts.elf import Libc, is_libpython
+from nativelib.facts.tags import ANDROID_ABIS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,15 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What one platform tag allows on one architecture (PEP 600, PEP 656)."""
+    """What one platform tag allows on one architecture (PEP 600, PEP 656, PEP 738)."""
 
     name: str
-    """The tag without its architecture: ``manylinux_2_17``."""
+    """The tag without its architecture: ``manylinux_2_17``; of a user's own policy, the name that the user gave it."""
     aliases: tuple[str, ...]
     """Legacy names without architecture: ``manylinux2014``."""
     libc: Libc
-    version: tuple[int, int]
-    """Version of the C library."""
+    version: tuple[int, ...]
+    """Version of the C library; Android's API level."""
     architecture: str
     libraries: frozenset[str] = field(hash=False)
     """Sonames that every such system has."""
@@ -31,17 +32,36 @@ class Policy:
     forbidden: Mapping[str, frozenset[str]] = field(hash=False)
     """Soname -> symbols that some of these systems do not export, though their version node is allowed."""
 
+    platform: str = ""
+    """The tag without its architecture, where *name* is not that."""
+
+    @property
+    def machine(self) -> str:
+        """The architecture as the tag spells it: Android's tags have names of their own."""
+        return ANDROID_ABIS[self.architecture] if self.libc is Libc.BIONIC else self.architecture
+
     @property
     def tag(self) -> str:
         """The platform tag, without aliases."""
-        return f"{self.name}_{self.architecture}"
+        return f"{self.platform or self.name}_{self.machine}"
 
     @property
     def relr(self) -> bool:
-        """Whether the loader knows ``DT_RELR``: glibc since 2.36, musl since 1.2.4, which no musl 1.2 tag promises."""
-        if self.libc is Libc.MUSL:
-            return self.version > (1, 2)
-        return self.allows_version("GLIBC_ABI_DT_RELR")
+        """Whether the loader knows ``DT_RELR``.
+
+        glibc does since 2.36, musl since 1.2.4, which no musl 1.2 tag promises, Android since API level 30 (bionic,
+        "Android changes for NDK developers").
+        """
+        if self.libc is Libc.GLIBC:
+            return self.allows_version("GLIBC_ABI_DT_RELR")
+        return self.version > (1, 2) if self.libc is Libc.MUSL else self.version >= (30,)
+
+    def allows_library(self, soname: str) -> bool:
+        """Return whether the system brings *soname*.
+
+        On Android extension modules need libpython, which is the interpreter's (PEP 738).
+        """
+        return soname in self.libraries or (self.libc is Libc.BIONIC and is_libpython(soname))
 
     def allows_version(self, version: str) -> bool:
         """Return whether the version node *version* (``GLIBC_2.17``) is there, or its prefix is not judged."""
@@ -70,7 +90,9 @@ class ObstacleKind(StrEnum):
     UCS2 = "ucs2"
     """Symbols of narrow Unicode builds of Python 2."""
     UNVERSIONED = "unversioned"
-    """The C library has no symbol versions, so that nothing shows that an older one suffices."""
+    """Nothing shows that an older musl, or an API level of Android, suffices."""
+    API_LEVEL = "api-level"
+    """Built for a newer Android."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +105,7 @@ class Obstacle:
     """The file that it is about; empty if it is about all of them."""
     kind: ObstacleKind
     detail: str
-    """One plain line: ``needs GLIBC_2.34 of libc.so.6 (pthread_create)``."""
+    """One plain line that begins with a verb: ``needs GLIBC_2.34 of libc.so.6 (pthread_create)``."""
     symbols: tuple[str, ...] = ()
     """The names behind it, all of them, sorted."""
 

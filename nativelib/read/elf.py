@@ -10,6 +10,7 @@ import hashlib
 import io
 import mmap
 import stat
+import struct
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -220,6 +221,7 @@ def _directories(text: str) -> tuple[str, ...]:
 class _Notes(NamedTuple):
     build_id: str | None
     isa_needed: frozenset[str]
+    android_api: int | None
 
 
 class _NoteSource(NamedTuple):
@@ -232,7 +234,7 @@ class _NoteSource(NamedTuple):
 
 def _notes(image: Image, header: _Header) -> _Notes:
     """Return what the notes say; a broken note says nothing, to us as to loaders."""
-    build_id, isa, left = None, 0, _MAX_NOTES
+    build_id, isa, android, left = None, 0, None, _MAX_NOTES
     for segment in header.of_kind(_PT_NOTE):
         left -= segment.size
         if left < 0:
@@ -245,9 +247,12 @@ def _notes(image: Image, header: _Header) -> _Notes:
                     build_id = build_id or str(note.n_desc) or None
                 elif note.n_name == "GNU" and note.n_type == "NT_GNU_PROPERTY_TYPE_0":
                     isa |= _isa_bits(note.n_desc)
+                elif note.n_name == "Android" and note.n_descsz >= 4:
+                    # crtbrand.S of bionic: the API level, then names of the NDK release, which older ones left out.
+                    android = struct.unpack_from(f"{image.order}I", note.n_descdata)[0]
         except (ELFError, ConstructError):
             continue
-    return _Notes(build_id, frozenset(name for bit, name in _ISA_LEVELS if isa & bit))
+    return _Notes(build_id, frozenset(name for bit, name in _ISA_LEVELS if isa & bit), android)
 
 
 def _isa_bits(properties: list[object]) -> int:

@@ -69,7 +69,8 @@ def search_path(
     """Return the search path for files of *architecture* and *libc*.
 
     *ldpaths* (directories joined by colons) replaces the machine's own directories and ``LD_LIBRARY_PATH``; *environ*
-    holds the variables; the library directories of *prefix* come before the machine's.
+    holds the variables; the library directories of *prefix* come before the machine's. For Android there are none but
+    *ldpaths*, the variables for repairing, and the prefix.
     """
     env = environ or {}
     front = [entry for name in FRONT_VARIABLES for entry in _split(env.get(name, ""))]
@@ -86,9 +87,11 @@ def search_path(
         environment = _split(env.get("LD_LIBRARY_PATH", ""))
     else:
         system, environment = _system_directories(architecture, libc), _split(env.get("LD_LIBRARY_PATH", ""))
+    if libc is Libc.BIONIC:  # its files are built elsewhere, and LD_LIBRARY_PATH is about this machine's
+        environment = ()
     return SearchPath(
         front=tuple(front),
-        environment=tuple(environment),
+        environment=environment,
         system=tuple(dict.fromkeys(system)),
         architecture=architecture,
         libc=libc,
@@ -100,6 +103,8 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 def _system_directories(architecture: str, libc: Libc) -> tuple[str, ...]:
+    if libc is Libc.BIONIC:
+        return ()
     triplet = _TRIPLETS.get(architecture, architecture)
     if libc is Libc.MUSL:
         triplet = triplet.replace("-gnu", "-musl")
@@ -187,7 +192,7 @@ def locate(
 def _mismatch(facts: ElfFacts, path: SearchPath) -> str:
     if facts.architecture != path.architecture:
         return f"is for {facts.architecture}, not for {path.architecture}"
-    if facts.libc is not None and facts.libc is not path.libc:
+    if not facts.suits(path.libc):
         return f"is linked with {facts.libc}, not with {path.libc}"
     return ""
 

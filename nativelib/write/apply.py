@@ -103,7 +103,11 @@ def _make_members(
                 content = rendered[name]
             case Assemble(member=name, mode=mode):
                 content = build_anchor(
-                    action.machine, soname=action.soname, needed=action.needed, run_path=action.run_path
+                    action.machine,
+                    soname=action.soname,
+                    needed=action.needed,
+                    run_path=action.run_path,
+                    run_path_tag=action.run_path_tag,
                 )
             case Graft(member=name, mode=mode):
                 content = _graft(action, scratch / str(index))
