@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lint test test-long demo demo-check bench policy-check clean
+.PHONY: help venv lint test test-long fuzz demo demo-check bench policy-check clean
 
 help:  ## this list
 	@echo "make targets of nativelib:"
@@ -34,6 +34,10 @@ test: lint  ## lint, then every test that is not long
 
 test-long: $(STAMP)  ## the long tests
 	$(BIN)/python -m pytest -q -m long -n 2
+
+fuzz: $(STAMP)  ## the readers of ELF files and archives against random bytes [FUZZ_SECONDS=N]
+	$(BIN)/python -m pip install -q --disable-pip-version-check --retries 2 --group fuzz
+	$(BIN)/python -m tests.fuzz.run --seconds $(or $(FUZZ_SECONDS),60)
 
 demo: demo-check $(STAMP)  ## OpenBLAS and OpenMP as wheels, and consumers of them [PREFIX=DIR [LICENSE=FILE]]
 	@$(BIN)/python examples/openblas/demo.py $(if $(PREFIX),--prefix "$(PREFIX)") $(if $(LICENSE),--license "$(LICENSE)")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _HEADER = re.compile(r"([!-9;-~]+):")
 _ENDING = re.compile(r"(?:\r\n|\r|\n)\Z")
+_MAX_LINES = 100_000  # of headers; real files have some hundred, and Description may stand among them
 _FOLD = re.compile(r"(?:\r\n|\r|\n)(?=[ \t])")
 
 
@@ -69,21 +70,25 @@ class _Header:
 
 
 def _split(text: str) -> tuple[list[_Header], str]:
-    """Return the headers of *text* and the rest: the blank line, if there is one, and the body."""
-    lines = _LINE.findall(text)
-    headers: list[_Header] = []
-    used = 0
-    for line in lines:
-        match = _HEADER.match(line)
-        if match:
-            headers.append(_Header(match[1].lower(), (line,)))
-        elif line[0] in " \t" and headers:
-            last = headers[-1]
-            headers[-1] = _Header(last.key, (*last.lines, line))
+    """Return the headers of *text* and the rest: the blank line, if there is one, and the body.
+
+    Raises :class:`ReadError` (``BAD_METADATA``) for headers on more lines than any file has.
+    """
+    found: list[tuple[str, list[str]]] = []
+    end = 0
+    for number, match in enumerate(_LINE.finditer(text)):
+        line = match[0]
+        header = _HEADER.match(line)
+        if header:
+            found.append((header[1].lower(), [line]))
+        elif line[0] in " \t" and found:
+            found[-1][1].append(line)
         else:
             break
-        used += 1
-    return headers, "".join(lines[used:])
+        end = match.end()
+        if number == _MAX_LINES:
+            raise ReadError.of(Code.BAD_METADATA, "METADATA", f"Its headers have more than {_MAX_LINES} lines.")
+    return [_Header(key, tuple(lines)) for key, lines in found], text[end:]
 
 
 def _values(headers: Sequence[_Header], key: str) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ ALGORITHMS = frozenset({"sha256", "sha384", "sha512", "sha3_256", "sha3_384", "s
 """Hash algorithms that RECORD may use: sha256 or better; not md5, sha1, sha224 (PEP 427)."""
 
 _COLUMNS = 3
+_MAX_LINES = 250_000  # more than an archive may have members
+_MAX_PROBLEMS = 100
 # Not str.splitlines(): that also splits at form feeds and U+2028, which a path may contain.
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _NEEDS_QUOTES = re.compile(r'[",\r\n]|^ | $')
@@ -67,13 +69,18 @@ def hex_of_digest(digest: str) -> str:
 def parse_record(text: str) -> tuple[RecordEntry, ...]:
     """Return the lines of *text*, in order; blank lines are skipped.
 
-    Raises :class:`ReadError` (``BAD_RECORD``) with one finding for each line that is not path, digest, size.
+    Raises :class:`ReadError` (``BAD_RECORD``) with one finding for each line that is not path, digest, size, up to a
+    hundred, or for more lines than any archive has members.
     """
     entries: list[RecordEntry] = []
     problems: list[Finding] = []
-    rows = csv.reader(_LINE.findall(text), strict=True)
+    rows = csv.reader((line[0] for line in _LINE.finditer(text)), strict=True)
     try:
         for row in rows:
+            if rows.line_num > _MAX_LINES:
+                problems.append(error(Code.BAD_RECORD, "RECORD", f"It has more than {_MAX_LINES} lines."))
+            if len(problems) > _MAX_PROBLEMS or rows.line_num > _MAX_LINES:
+                break
             if not row:
                 continue
             problem = _row_problem(row)

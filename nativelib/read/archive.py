@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from packaging.utils import InvalidWheelFilename
 
@@ -29,10 +29,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _INPUT = 256 << 10
-_MAX_DIRECTORY = 256 << 20
+_MAX_DIRECTORY = 64 << 20
 # Most local headers fit with their name and extra fields; the rest costs a second read.
 _HEADER_GUESS = 512
-_HEADER_MOST = z.LOCAL.size + 2 * 0xFFFF
+
+
+class _LocalHeader(NamedTuple):
+    """What the reader keeps of a local header."""
+
+    size: int
+    """Bytes, with name and extra fields."""
+    normal: bool
+    """Whether nativelib would write the same."""
 
 
 class WheelArchive:
@@ -81,7 +89,7 @@ class WheelArchive:
 
         Raises :class:`ReadError` (``NOT_A_WHEEL``), at the latest with the last piece, unless size and CRC are right.
         """
-        start = entry.header_offset + len(self._headers[entry.name])
+        start = entry.header_offset + self._headers[entry.name].size
         return z.content(self._pieces(start, entry.compressed_size), entry)
 
     def read(self, entry: z.Entry) -> bytes:
@@ -107,9 +115,9 @@ class WheelArchive:
         at = 0
         for entry in self.entries:
             header = self._headers[entry.name]
-            if entry.header_offset != at or header != z.local_header(entry):
+            if entry.header_offset != at or not header.normal:
                 return False
-            at += len(header) + entry.compressed_size
+            at += header.size + entry.compressed_size
         return (
             at == self._end.offset
             and self._directory == b"".join(z.central_header(entry) for entry in self.entries)
@@ -144,7 +152,7 @@ class WheelArchive:
             raise z.damaged(str(self.path), f"Its central directory has {end.size} bytes; nothing real needs that.")
         return end
 
-    def _checked_entries(self) -> tuple[tuple[RawEntry, ...], list[bytes]]:
+    def _checked_entries(self) -> tuple[tuple[RawEntry, ...], list[_LocalHeader]]:
         """Return the records of the directory and their local headers; refuse all that is unsafe at once."""
         problems: list[Finding] = []
         raw = parse_directory(self._directory, self._end.count, str(self.path), problems)
@@ -155,9 +163,9 @@ class WheelArchive:
             raise ReadError(problems)
         return raw, headers
 
-    def _local_headers(self, raw: Sequence[RawEntry], problems: list[Finding]) -> list[bytes]:
-        """Return the local header of each entry; add those that contradict the directory to *problems*."""
-        headers: list[bytes] = []
+    def _local_headers(self, raw: Sequence[RawEntry], problems: list[Finding]) -> list[_LocalHeader]:
+        """Return what to know of each entry's local header; add those that contradict the directory to *problems*."""
+        headers: list[_LocalHeader] = []
         for entry in raw:
             offset = entry.entry.header_offset
             if offset + z.LOCAL.size > self._end.offset:
@@ -166,18 +174,20 @@ class WheelArchive:
                 header = self._pread(_HEADER_GUESS, offset)
                 problem, length = local_problem(entry, header)
                 if length > len(header):
-                    header = self._pread(_HEADER_MOST, offset)
+                    header = self._pread(length, offset)
                     problem, length = local_problem(entry, header)
                 header = header[:length]
-            headers.append(header)
             if problem:
                 problems.append(error(Code.UNSAFE_MEMBER, entry.entry.name, f"It {problem}."))
+            # Not the bytes: all members may share one header of 128 KiB, until that is noticed. And a name that is
+            # refused may be one that no header can have.
+            headers.append(_LocalHeader(len(header), not problems and header == z.local_header(entry.entry)))
         return headers
 
-    def _layout_problems(self, raw: Sequence[RawEntry], headers: Sequence[bytes]) -> Iterator[Finding]:
+    def _layout_problems(self, raw: Sequence[RawEntry], headers: Sequence[_LocalHeader]) -> Iterator[Finding]:
         """Yield members that share bytes with others, or that only a reader of local headers would see."""
         spans = sorted(
-            (entry.entry.header_offset, len(header) + entry.entry.compressed_size, entry.entry.name)
+            (entry.entry.header_offset, header.size + entry.entry.compressed_size, entry.entry.name)
             for entry, header in zip(raw, headers, strict=True)
         )
         end = 0

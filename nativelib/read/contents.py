@@ -21,7 +21,7 @@ from nativelib.findings import Code, Finding, error, warning
 from nativelib.read.elf import is_elf, read_elf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.zipformat import Entry
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _MAX_THREADS: Final = 6
 _IN_MEMORY: Final = 8 << 20
 _BATCH: Final = 256 << 10
+_MAX_SYMBOLS: Final = 4_000_000  # in all ELF files; about 1 GiB of memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,21 +50,38 @@ class Content:
 
 
 def read_contents(
-    archive: WheelArchive, *, wanted: Callable[[Entry], bool], algorithms: Mapping[str, str]
+    archive: WheelArchive,
+    *,
+    wanted: Callable[[Entry], bool],
+    algorithms: Mapping[str, str],
+    unread: Collection[str] = (),
 ) -> tuple[tuple[Content, ...], str]:
     """Return the content of each entry of *archive*, in order, and the SHA-256 of the file.
 
-    ``wanted`` says whose text to keep; ``algorithms`` which hash other than SHA-256 RECORD has for a member. All cores
-    work: zlib and hashlib run without the interpreter's lock. Damaged members do not raise, they carry findings.
+    ``wanted`` says whose text to keep; ``algorithms`` which hash other than SHA-256 RECORD has for a member; members in
+    ``unread`` are not looked at as ELF files. All cores work: zlib and hashlib run without the interpreter's lock.
+    Damaged members do not raise, they carry findings. Raises :class:`ReadError` (``UNSAFE_MEMBER``) for more symbols
+    than the memory should hold.
     """
     contents = [Content()] * len(archive.entries)
+    symbols = 0
 
     def read(indices: Sequence[int]) -> None:
+        nonlocal symbols  # threads may lose an addition, which a limit of this kind bears
         for index in indices:
             entry = archive.entries[index]
-            contents[index] = _read_content(
-                archive, entry, keep=wanted(entry), algorithm=algorithms.get(entry.name, "")
+            contents[index] = content = _read_content(
+                archive,
+                entry,
+                keep=wanted(entry),
+                algorithm=algorithms.get(entry.name, ""),
+                elf=entry.name not in unread,
             )
+            if content.elf is not None:
+                symbols += len(content.elf.imports) + len(content.elf.exports)
+                if symbols > _MAX_SYMBOLS:
+                    message = f"The ELF files of the wheel have more than {_MAX_SYMBOLS} symbols, like a bomb."
+                    raise ReadError([error(Code.UNSAFE_MEMBER, entry.name, message)])
 
     executor = ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_THREADS))
     try:
@@ -88,16 +106,17 @@ def _batches(entries: Sequence[Entry]) -> list[list[int]]:
     return groups
 
 
-def _read_content(archive: WheelArchive, entry: Entry, *, keep: bool, algorithm: str) -> Content:
-    """Return what one pass over *entry* finds."""
+def _read_content(archive: WheelArchive, entry: Entry, *, keep: bool, algorithm: str, elf: bool) -> Content:
+    """Return what one pass over *entry* finds; *elf* says whether an ELF file is to be read as one."""
     try:
         pieces = archive.stream(entry)
         head = next(pieces, b"")
         pieces = itertools.chain((head,), pieces)
         hashing = _Hashing(algorithm)
-        if is_elf(head[:4]) and entry.size > _IN_MEMORY:
+        elf = elf and is_elf(head[:4])
+        if elf and entry.size > _IN_MEMORY:
             return _read_large_elf(hashing, pieces, entry.name)
-        if not keep and not is_elf(head[:4]):
+        if not keep and not elf:
             for piece in pieces:
                 hashing.update(piece)
             return Content(sha256=hashing.sha256, digest=hashing.digest)
@@ -105,7 +124,7 @@ def _read_content(archive: WheelArchive, entry: Entry, *, keep: bool, algorithm:
         for piece in pieces:
             hashing.update(piece)
             data += piece
-        facts, findings = _read_elf(memoryview(data), entry.name, hashing.sha256) if is_elf(head[:4]) else (None, ())
+        facts, findings = _read_elf(memoryview(data), entry.name, hashing.sha256) if elf else (None, ())
         text = bytes(data) if keep else None
         return Content(sha256=hashing.sha256, digest=hashing.digest, text=text, elf=facts, findings=findings)
     except ReadError as failure:

@@ -39,7 +39,13 @@ _DT_NULL, _DT_NEEDED, _DT_SONAME, _DT_RPATH, _DT_RUNPATH = 0, 1, 14, 15, 29
 _DT_RELR = 36
 _SHT_DYNSYM = 11
 
-_MAX_NOTES = 65536  # bytes; real files have some hundred, and 65535 overlapping segments must not cost hours
+# What a file of a few compressed kilobytes may cost. Real files have about ten segments, fifty entries, a string table
+# of at most some 100 MB, and ten directories in their run path.
+_MAX_NOTES = 65536  # bytes
+_MAX_SEGMENTS = 4096
+_MAX_ENTRIES = 65536
+_MAX_STRINGS = 256 << 20  # bytes
+_MAX_DIRECTORIES = 64
 # GNU_PROPERTY_X86_ISA_1_*, x86-64 psABI, "Program Property": one bit per level.
 _ISA_LEVELS = ((1, "x86-64-baseline"), (2, "x86-64-v2"), (4, "x86-64-v3"), (8, "x86-64-v4"))
 
@@ -152,6 +158,8 @@ def _segments(image: Image, offset: int, entry_size: int, count: int) -> tuple[S
         rows = image.table("I4xQQ8xQ16x", offset, count, "the program header table")
     else:
         rows = image.table("III4xI12x", offset, count, "the program header table")
+    if count > _MAX_SEGMENTS:
+        raise image.bad(f"{count} program headers; more than {_MAX_SEGMENTS} are refused")
     return tuple(Segment(*row) for row in rows)
 
 
@@ -183,10 +191,10 @@ def _with_dynamic(facts: ElfFacts, image: Image, header: _Header, segment: Segme
     return replace(
         facts,
         dynamic=True,
-        soname=strings.at(tags[_DT_SONAME]) if _DT_SONAME in tags else None,
-        needed=tuple(strings.at(value) for tag, value in entries if tag == _DT_NEEDED),
-        rpath=_directories(strings.at(tags[_DT_RPATH])) if _DT_RPATH in tags else (),
-        runpath=_directories(strings.at(tags[_DT_RUNPATH])) if _DT_RUNPATH in tags else (),
+        soname=strings.path_at(tags[_DT_SONAME]) if _DT_SONAME in tags else None,
+        needed=tuple(strings.path_at(value) for tag, value in entries if tag == _DT_NEEDED),
+        rpath=_directories(strings, tags, _DT_RPATH),
+        runpath=_directories(strings, tags, _DT_RUNPATH),
         version_needs=versions.needs,
         version_definitions=versions.definitions,
         version_base=versions.base,
@@ -200,21 +208,25 @@ def _dynamic_entries(image: Image, segment: Segment) -> Sequence[tuple[int, int]
     size = 16 if image.bits == 64 else 8
     offset = image.locate(segment.address, segment.size, "PT_DYNAMIC")
     entries: list[tuple[int, int]] = []
-    for tag, value in image.table(image.by_class("II", "QQ"), offset, segment.size // size, "PT_DYNAMIC"):
+    count = min(segment.size // size, _MAX_ENTRIES)
+    for tag, value in image.table(image.by_class("II", "QQ"), offset, count, "PT_DYNAMIC"):
         if tag == _DT_NULL:
             return entries
         entries.append((tag, value))
-    raise image.bad("broken dynamic table: it does not end with DT_NULL")
+    raise image.bad(f"broken dynamic table: it does not end with DT_NULL ({count} entries)")
 
 
 def _string_table(image: Image, tags: dict[int, int]) -> Strings:
     if DT_STRTAB not in tags:
         return Strings(image, b"")
     size = tags.get(DT_STRSZ, 0)
+    if size > _MAX_STRINGS:
+        raise image.bad(f"a string table (DT_STRTAB) of {size} bytes; more than {_MAX_STRINGS} are refused")
     return Strings(image, bytes(image.take(image.locate(tags[DT_STRTAB], size, "DT_STRTAB"), size, "DT_STRTAB")))
 
 
-def _directories(text: str) -> tuple[str, ...]:
+def _directories(strings: Strings, tags: dict[int, int], tag: int) -> tuple[str, ...]:
+    text = strings.path_at(tags[tag], _MAX_DIRECTORIES) if tag in tags else ""
     return tuple(text.split(":")) if text else ()
 
 

@@ -23,6 +23,8 @@ Buffer: TypeAlias = "bytes | mmap.mmap | memoryview"
 # Linkers merge strings with equal ends, so that the names of a file can be longer than its string table, by little.
 # Without a limit a table of N bytes without a NUL has N names of N/2 bytes on average.
 _NAME_BYTES_PER_TABLE_BYTE = 8
+_MOST_NAME_BYTES = 256 << 20
+_PATH_MAX = 4096
 
 
 class Segment(NamedTuple):
@@ -96,7 +98,7 @@ class Strings:
         """Take the bytes of the table."""
         self._image = image
         self._table = table
-        self._left = _NAME_BYTES_PER_TABLE_BYTE * len(table)
+        self._left = min(_NAME_BYTES_PER_TABLE_BYTE * len(table), _MOST_NAME_BYTES)
 
     def at(self, offset: int) -> str:
         """Return the string at *offset*; ``ReadError`` if it is not within the table."""
@@ -107,6 +109,13 @@ class Strings:
         if self._left < 0:
             raise self._image.bad("broken string table: its strings overlap far more than a linker makes them")
         return self._table[offset:end].decode(errors="backslashreplace")
+
+    def path_at(self, offset: int, count: int = 1) -> str:
+        """Return the string at *offset* as :meth:`at`, where it is a path or a list of at most *count* paths."""
+        text = self.at(offset)
+        if len(text) > count * _PATH_MAX:  # open(2) takes no longer ones
+            raise self._image.bad(f"a name of {len(text)} characters, longer than a path can be")
+        return text
 
 
 def bad_elf(where: str, message: str) -> NativelibError:

@@ -26,6 +26,8 @@ _ADDRESSES = frozenset({4, 5, 7, 12, 13, 17, 23, 25, 26, 32, 36, DT_GNU_HASH, DT
 
 _VERSION_MASK = 0x7FFF  # bit 15 of a versym entry: not the default version, which is an export all the same
 _MAX_VERSIONS = 0x8000  # indices have 15 bits, so that no file can use more
+# Each costs some 250 bytes of memory, and in an archive perhaps less than one.
+_MAX_SYMBOLS = 1_000_000
 _BASE, _WEAK = 1, 2  # VER_FLG_BASE, VER_FLG_WEAK
 _SHN_UNDEF, _SHN_ABS = 0, 0xFFF1
 _EXPORTED_BINDINGS = frozenset({1, 2, 10})  # STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE
@@ -142,10 +144,21 @@ def count_symbols(image: Image, e_machine: int, tags: Mapping[int, int], section
     """Return how many dynamic symbols there are; no tag of the dynamic table says it outright.
 
     *section_size* is the size of the ``SHT_DYNSYM`` section in bytes, or ``None`` without section headers.
-    ``ReadError`` if the table that says it is broken.
+    ``ReadError`` if the table that says it is broken, or if there are more than any library has.
     """
     if DT_SYMTAB not in tags:
         return 0
+    return _plausible(image, _count(image, e_machine, tags, section_size), "symbols (DT_SYMTAB)")
+
+
+def _plausible(image: Image, count: int, what: str) -> int:
+    """Return *count*; ``ReadError`` if no file has so many."""
+    if count > _MAX_SYMBOLS:
+        raise image.bad(f"{count} {what}; more than {_MAX_SYMBOLS} are refused")
+    return count
+
+
+def _count(image: Image, e_machine: int, tags: Mapping[int, int], section_size: int | None) -> int:
     if DT_HASH in tags:
         wide = image.bits == 64 and e_machine in _WIDE_HASH_MACHINES
         layout, size = ("QQ", 16) if wide else ("II", 8)
@@ -167,6 +180,7 @@ def _count_hashed(image: Image, tags: Mapping[int, int]) -> int:
     offset = image.locate(tags[DT_GNU_HASH], 16, "DT_GNU_HASH")
     buckets, first, words, _ = image.record("IIII", offset, "DT_GNU_HASH")
     bucket_offset = offset + 16 + words * image.bits // 8
+    _plausible(image, buckets, "buckets in DT_GNU_HASH")
     last = max((b for (b,) in image.table("I", bucket_offset, buckets, "DT_GNU_HASH")), default=0)
     if last == 0:
         return 0
@@ -174,10 +188,11 @@ def _count_hashed(image: Image, tags: Mapping[int, int]) -> int:
         raise image.bad(f"broken DT_GNU_HASH: a bucket has symbol {last}, the first hashed one is {first}")
     chains = bucket_offset + buckets * 4
     size = _symbol(image)[1]
-    # A chain that does not end runs out of symbol table long before it runs out of file.
     while not image.record("I", chains + (last - first) * 4, "DT_GNU_HASH")[0] & 1:
         last += 1
-        image.locate(tags[DT_SYMTAB], (last + 1) * size, "DT_SYMTAB")
+        _plausible(image, last, "symbols (DT_SYMTAB)")
+    # A chain that does not end runs out of symbol table long before it runs out of file.
+    image.locate(tags[DT_SYMTAB], (last + 1) * size, "DT_SYMTAB")
     return int(last) + 1
 
 

@@ -1,0 +1,1 @@
+"""Fuzzing of the two readers of foreign bytes: ``python -m tests.fuzz.run``, and what it once found."""
