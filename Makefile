@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 
 help:  ## this list
 	@echo "make targets of nativelib:"
-	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 venv: $(STAMP)  ## make .venv: the project, editable, and everything that tests and linters need
 
