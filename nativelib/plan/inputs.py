@@ -62,6 +62,8 @@ class LibraryInput:
     earlier: Manifest | None
     """Manifest of an earlier release, for the history of exports."""
     generator: str
+    musl: SystemMusl | None = None
+    """As in :class:`RepairInput`."""
 
     @property
     def providers(self) -> tuple[Provider, ...]:
