@@ -392,6 +392,6 @@ def test_a_large_wheel_is_judged_quickly() -> None:
     facts = needing("GLIBC_2.2.5", "GLIBC_2.14", "GLIBC_2.28", imports=imports)
     files = {f"{n}.so": facts for n in range(100)}
     external = dict.fromkeys(files, frozenset(needed))
-    start = time.perf_counter()
+    start = time.process_time()
     assert judge(files, external, libc=Libc.GLIBC, architecture="x86_64").tag == "manylinux_2_28_x86_64"
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0

@@ -54,7 +54,8 @@ def retag(
         platforms, findings = choose(verdict, name.platforms, given.architecture, options)
     findings += unread_run_paths(given.wheel.elf, after, platforms)
     if not options.update_tags:
-        return Tagging(platforms=name.platforms, filename=str(name), verdict=verdict, findings=())
+        asked = tuple(findings) if options.plat != "auto" else ()
+        return Tagging(platforms=name.platforms, filename=str(name), verdict=verdict, findings=asked)
     findings += newer_providers(given, platforms)
     return Tagging(
         platforms=platforms, filename=str(name.with_platforms(platforms)), verdict=verdict, findings=tuple(findings)
