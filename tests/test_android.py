@@ -235,6 +235,49 @@ def test_a_library_wheel_for_android(arm: Ndk, tmp_path: Path) -> None:
     assert any(name.endswith("nativelib_anchor.so") for name in found)
     assert any(tag == "RUNPATH" for entries in found.values() for tag, _ in entries)
     assert not [name for name, entries in found.items() for tag, _ in entries if tag == "RPATH"]
+    early = nativelib(
+        "build", source, "--prefix", tmp_path / "prefix", "-w", tmp_path / "no", "--plat", f"android_23_{arm.abi}"
+    )
+    assert early.code == 1
+    assert "built for Android API level 24" in "".join(early.errors().values())
+
+
+def test_a_library_wheel_needs_a_loader_that_reads_run_paths(arm: Ndk, tmp_path: Path) -> None:
+    arm.library(tmp_path / "prefix" / "lib", "libouter.so", "int outer(void) { return 2; }", level=21)
+    source = project(tmp_path / "src", "outer-lib", 'libraries = ["lib/lib*.so"]')
+    options = ("--prefix", tmp_path / "prefix", "-w", tmp_path / "dist")
+    refused = nativelib("build", source, *options)
+    assert refused.code == 1
+    assert "which Android reads from API level 24 on; the tag is android_21_arm64_v8a" in "".join(
+        refused.errors().values()
+    )
+    assert nativelib("build", source, *options, "--plat", "android_24_arm64_v8a").document["tags"] == [
+        "android_24_arm64_v8a"
+    ]
+
+
+def test_a_provider_of_android(arm: Ndk, tmp_path: Path) -> None:
+    """The consumer's requirement counts on Android, and its run path leads to the provider."""
+    library = arm.library(tmp_path / "prefix" / "lib", "libouter.so", "int outer(void) { return 2; }")
+    tool = 'libraries = ["lib/lib*.so"]\ncompatible = "<2"'
+    source = project(tmp_path / "src", "outer-lib", tool)
+    built = nativelib("build", source, "--prefix", tmp_path / "prefix", "-w", tmp_path / "dist").document["wheel"]
+    extension = arm.library(
+        tmp_path,
+        "_ext.so",
+        "extern int outer(void);\nint PyInit__ext(void) { return outer(); }",
+        needed=("libc.so", library),
+    )
+    answer = repair(wheel_of(tmp_path, arm, extension), "--provided-by", built, into=tmp_path / "out")
+    assert answer.code == 0, answer.stdout
+    [done] = answer.document["wheels"]
+    assert done["requires"] == ['outer-lib<2,>=1.0; sys_platform == "linux" or sys_platform == "android"']
+    assert done["tags"] == ["android_24_arm64_v8a"]
+    content = members(Path(done["output"]))
+    [member] = [item for item in content if item.endswith("-android.so")]
+    entries = dynamic(tmp_path, content[member])
+    assert ("NEEDED", "libouter-outer_lib.so") in entries
+    assert ("RUNPATH", "$ORIGIN/../outer_lib/lib") in entries
 
 
 # --- published wheels -------------------------------------------------------------------------------------------------

@@ -126,6 +126,15 @@ def test_a_python_with_fpectl_is_refused_by_repair_as_by_show(tmp_path: Path) ->
     assert tags(repair(wheel, "--plat", f"linux_{platform.machine()}")) == [f"linux_{platform.machine()}"]
 
 
+def test_a_narrow_python_2_is_refused_by_name(tmp_path: Path) -> None:
+    source = (
+        "extern int PyUnicodeUCS2_AsASCIIString(void); int init_ext(void) { return PyUnicodeUCS2_AsASCIIString(); }"
+    )
+    path = shared_library(tmp_path, "_ext.so", source)
+    [said] = repair(wheel_of(tmp_path, path, f"linux_{platform.machine()}")).errors().values()
+    assert "needs a narrow Unicode build of Python 2 (PyUnicodeUCS2_AsASCIIString)" in said
+
+
 def test_a_refusal_names_the_policy_that_was_asked_for_or_the_most_lenient(tmp_path: Path) -> None:
     machine = platform.machine()
     source = simple_module("_ext", "getentropy(0, 0)", "extern int getentropy(void *, unsigned long);")

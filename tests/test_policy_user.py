@@ -216,6 +216,8 @@ def test_what_it_does_not_allow_is_grafted_or_refused(wheel: Path, tmp_path: Pat
     assert "NL601 It does not comply with corp: " in said
     assert "needs symbols that not every libcorp.so.1 exports (corp)" in said
     assert not list((tmp_path / "no").glob("*"))
+    kept = repair(wheel, tmp_path / "no", "--policy", old, "--plat", "corp", "--no-update-tags")
+    assert kept.errors() == refused.errors()
 
 
 def test_a_file_that_would_not_count_is_a_mistake(wheel: Path, tmp_path: Path) -> None:

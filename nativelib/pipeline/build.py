@@ -29,6 +29,7 @@ from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import architecture_of_files, check_provider, libc_of
 from nativelib.policy.judge import policy_libraries
 from nativelib.read.command import read_built_version, run_build_script
+from nativelib.read.musl import find_musl
 from nativelib.read.packages import find_owners
 from nativelib.read.prefix import find_prefix, scan_prefix
 from nativelib.read.project_files import project_licenses
@@ -167,6 +168,7 @@ def _gather(request: BuildRequest, project: Project, spec: Spec, root: Path) -> 
         earlier=_earlier(request.since, project),
         generator=f"nativelib {__version__}",
         owners=find_owners({**{path: path for path in files}, **graft_sources(needs, outside)}),
+        musl=find_musl(path) if libc is Libc.MUSL else None,
     )
     return given, request.options
 

@@ -68,6 +68,8 @@ class LibraryInput:
     generator: str
     owners: Owners = field(default_factory=Owners)
     """Packages of the machine that own the libraries, and what is copied in for them."""
+    musl: SystemMusl | None = None
+    """As in :class:`RepairInput`."""
 
     @property
     def providers(self) -> tuple[Provider, ...]:

@@ -17,7 +17,7 @@ from nativelib.plan.library_manifest import alias_findings, plan_manifest, requi
 from nativelib.plan.needs import system_needs
 from nativelib.plan.proofs import prove_all
 from nativelib.plan.requirement import marker_for, requirement, specifier
-from nativelib.plan.retag import choose, vouched
+from nativelib.plan.retag import choose, shown, unread_run_paths, vouched
 from nativelib.plan.sbom import component, extend_sbom
 from nativelib.plan.values import Assemble, Describe, Graft, Grafted, Plan, Provided, Summary, Write
 from nativelib.policy.judge import judge
@@ -149,9 +149,10 @@ def _platforms(given: LibraryInput, layout: Layout, options: RepairOptions) -> t
         libc=given.libc,
         architecture=given.architecture,
         ignore_isa=options.ignore_isa,
-        vouched=vouched((), options.plat),
+        vouched=vouched((), options.plat) or shown(given.musl, files, given.architecture),
     )
-    return choose(verdict, (f"linux_{given.architecture}",), given.architecture, options)
+    platforms, findings = choose(verdict, (f"linux_{given.architecture}",), given.architecture, options)
+    return platforms, [*findings, *unread_run_paths({}, files, platforms)]
 
 
 def _dist_info(given: LibraryInput, layout: Layout, name: WheelName, manifest: Manifest) -> list[Action]:

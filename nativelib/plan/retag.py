@@ -52,9 +52,10 @@ def retag(
         platforms = platform_tags(own)
     else:
         platforms, findings = choose(verdict, name.platforms, given.architecture, options)
-    findings += _unread_run_paths(given, after, platforms)
+    findings += unread_run_paths(given.wheel.elf, after, platforms)
     if not options.update_tags:
-        return Tagging(platforms=name.platforms, filename=str(name), verdict=verdict, findings=())
+        asked = tuple(findings) if options.plat != "auto" else ()
+        return Tagging(platforms=name.platforms, filename=str(name), verdict=verdict, findings=asked)
     findings += newer_providers(given, platforms)
     return Tagging(
         platforms=platforms, filename=str(name.with_platforms(platforms)), verdict=verdict, findings=tuple(findings)
@@ -181,13 +182,15 @@ def _refusal(obstacles: Sequence[Obstacle], target: str) -> Finding:
     )
 
 
-def _unread_run_paths(given: RepairInput, after: Mapping[str, ElfFacts], platforms: Sequence[str]) -> list[Finding]:
+def unread_run_paths(
+    before: Mapping[str, ElfFacts], after: Mapping[str, ElfFacts], platforms: Sequence[str]
+) -> list[Finding]:
     """Return an error for each file with a run path of ours that Android's loader does not read.
 
-    ``DT_RUNPATH`` counts from API level 24 on, ``DT_RPATH`` never does (bionic, "Android changes for NDK developers").
+    *before* and *after* are the ELF files as they were, and as they will be. ``DT_RUNPATH`` counts from API level 24
+    on, ``DT_RPATH`` never does (bionic, "Android changes for NDK developers").
     """
     tags = [tag for tag in map(PlatformTag.parse, platforms) if tag.family is Family.ANDROID and tag.version < (24,)]
-    before = given.wheel.elf
     return [
         error(
             Code.POLICY_NOT_MET,

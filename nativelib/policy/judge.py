@@ -94,6 +94,8 @@ def judge(
     """
     judged = _judged(files, libc, architecture)
     demands = _demands(judged, external, policies_for(libc, architecture), libc, architecture)
+    if vouched is not None and (vouched.libc, vouched.architecture) != (libc, architecture):
+        vouched = None
     if libc is Libc.BIONIC:
         vouched = vouched or _built_for(demands, architecture)
     unmet: list[tuple[Obstacle, ...]] = []
