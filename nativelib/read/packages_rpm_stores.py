@@ -34,10 +34,8 @@ def sqlite_headers(path: Path, basenames: Collection[bytes]) -> Iterator[bytes]:
     """
     import sqlite3
 
-    query = (
-        "SELECT blob FROM Packages WHERE hnum IN (SELECT hnum FROM Basenames WHERE key IN (?, CAST(? AS TEXT)))"
-        " ORDER BY hnum"
-    )
+    found = "SELECT hnum FROM Basenames WHERE key = CAST(? AS TEXT)"
+    query = f"SELECT blob FROM Packages WHERE hnum IN ({found}) ORDER BY hnum"
     with open_bounded(path, _MAX_DATABASE):
         pass  # whether it is a file of bearable size
     steps = iter(range(_MAX_STEPS // 1000))
@@ -46,7 +44,7 @@ def sqlite_headers(path: Path, basenames: Collection[bytes]) -> Iterator[bytes]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
             database.set_progress_handler(lambda: next(steps, None) is None, 1000)
             for name in sorted(basenames):
-                for (blob,) in database.execute(query, (name, name)):
+                for (blob,) in database.execute(query, (name,)):
                     if isinstance(blob, bytes):
                         yield blob
     except sqlite3.Error as cause:
