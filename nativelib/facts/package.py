@@ -56,7 +56,8 @@ class Package:
             "distro": f"{self.vendor}-{self.release}" if self.release else self.vendor,
             "epoch": self.epoch,
         }
-        return make_purl(self.kind, self.vendor.lower(), self.name, self.version, qualifiers)
+        name = self.name if self.kind == "rpm" else self.name.lower()
+        return make_purl(self.kind, self.vendor.lower(), name, self.version, qualifiers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _ADMIN = "var/lib/dpkg"
 _MAX_LIST, _MAX_STATUS, _MAX_COPYRIGHT = 64 << 20, 256 << 20, 4 << 20
 _MAX_LICENCES = 50
+_MANY = 8
 
 
 def dpkg_owners(names: Collection[str], root: Path) -> dict[str, Package]:
@@ -61,13 +62,14 @@ def _diversions(admin: Path) -> dict[str, tuple[str, str]]:
 
 def _lists(info: Path, names: Collection[bytes]) -> dict[bytes, tuple[str, ...]]:
     """Return the packages (``name`` or ``name:architecture``) whose lists have each of *names*."""
-    # Searching for the last part finds nothing in nearly all lists, and searching is far cheaper than splitting.
+    # Searching for the last part finds nothing in nearly all lists, and is cheaper than splitting if they are few.
     tails = {b"/%s\n" % name.rpartition(b"/")[2] for name in names}
+    wanted = frozenset(names)
     out: dict[bytes, tuple[str, ...]] = {}
     for file in sorted(name for name in os.listdir(info) if name.endswith(".list")):  # noqa: PTH208 - names suffice
         data = read_bounded(f"{info}/{file}", _MAX_LIST)
-        if any(tail in data for tail in tails):
-            for name in set(data.split(b"\n")).intersection(names):
+        if len(tails) > _MANY or any(tail in data for tail in tails):
+            for name in wanted.intersection(data.split(b"\n")):
                 out[name] = (*out.get(name, ()), file.removesuffix(".list"))
     return out
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_DATABASE = 1 << 30
+_QUERY = """
+    SELECT blob FROM Packages WHERE hnum IN (SELECT hnum FROM Basenames WHERE key = CAST(? AS TEXT)) ORDER BY hnum
+"""
 _MAX_STEPS = 20_000_000  # of SQLite's machine: some seconds, and a thousand times what an index look-up takes
 
 _PAGE_HEADER = 26  # libdb's db_page.h, PAGE: lsn, pgno, prev_pgno, next_pgno, entries, hf_offset, level, type
@@ -34,10 +37,6 @@ def sqlite_headers(path: Path, basenames: Collection[bytes]) -> Iterator[bytes]:
     """
     import sqlite3
 
-    query = (
-        "SELECT blob FROM Packages WHERE hnum IN (SELECT hnum FROM Basenames WHERE key IN (?, CAST(? AS TEXT)))"
-        " ORDER BY hnum"
-    )
     with open_bounded(path, _MAX_DATABASE):
         pass  # whether it is a file of bearable size
     steps = iter(range(_MAX_STEPS // 1000))
@@ -46,7 +45,7 @@ def sqlite_headers(path: Path, basenames: Collection[bytes]) -> Iterator[bytes]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
             database.set_progress_handler(lambda: next(steps, None) is None, 1000)
             for name in sorted(basenames):
-                for (blob,) in database.execute(query, (name, name)):
+                for (blob,) in database.execute(_QUERY, (name,)):
                     if isinstance(blob, bytes):
                         yield blob
     except sqlite3.Error as cause:
