@@ -218,7 +218,7 @@ def system_needs(
     files: Collection[str],
     needs: Sequence[Need],
     answers: Collection[Answer] = (Answer.POLICY,),
-    members: Mapping[str, str] | None = None,
+    members: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, frozenset[str]]:
     """Return for each of *files* the sonames that it needs with one of *answers*: what the policy judge calls external.
 
@@ -227,7 +227,7 @@ def system_needs(
     names = members or {}
     out: dict[str, set[str]] = {name: set() for name in files}
     for need in needs:
-        name = names.get(need.requester, need.requester)
-        if need.answer in answers and name in out:
-            out[name].add(need.soname)
+        for name in names.get(need.requester, (need.requester,)):
+            if need.answer in answers and name in out:
+                out[name].add(need.soname)
     return {name: frozenset(sonames) for name, sonames in out.items()}

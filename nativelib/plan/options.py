@@ -36,6 +36,8 @@ class RepairOptions:
     """``--no-run-path`` clears it: no entry for providers."""
     graft: bool = True
     """``--no-graft`` clears it: what would be grafted is an error."""
+    rename: bool = True
+    """``--no-rename`` clears it: copies keep their sonames."""
     require_abi: Mapping[str, str] = field(default_factory=dict)
     """``--require-abi KEY=VALUE``."""
     ignore_isa: bool = False
