@@ -56,6 +56,20 @@ class VersionNeed(NamedTuple):
     weak: bool = False
 
 
+class DlopenNote(NamedTuple):
+    """One entry of the ELF note ``.note.dlopen``: a library that the file's code opens at run time.
+
+    Source: UAPI group, "ELF dlopen metadata".
+    """
+
+    sonames: tuple[str, ...]
+    """Alternatives, the preferred one first."""
+    feature: str = ""
+    description: str = ""
+    priority: str = ""
+    """``required``, ``recommended`` or ``suggested``."""
+
+
 class Machine(NamedTuple):
     """The part of the ELF header that a loader compares. ``e_flags`` is apart: it decides only on some machines."""
 
@@ -131,6 +145,8 @@ class ElfFacts:
     """Size of the file in bytes."""
     sha256: str
     """SHA-256 of the file, as hex."""
+    dlopen: tuple[DlopenNote, ...] = ()
+    """What ``.note.dlopen`` says about libraries that are opened at run time."""
 
     @property
     def architecture(self) -> str:

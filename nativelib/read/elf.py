@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import mmap
 import stat
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from elftools.elf.notes import iter_notes
 from elftools.elf.structs import ELFStructs
 
 from nativelib.errors import ReadError
-from nativelib.facts.elf import ElfFacts, Machine
+from nativelib.facts.elf import DlopenNote, ElfFacts, Machine
 from nativelib.findings import Code
 from nativelib.read.elf_image import Image, Segment, Strings, bad_elf
 from nativelib.read.elf_symbols import DT_STRSZ, DT_STRTAB, DT_SYMENT, count_symbols, read_symbols, read_versions
@@ -39,6 +40,7 @@ _DT_RELR = 36
 _SHT_DYNSYM = 11
 
 _MAX_NOTES = 65536  # bytes; real files have some hundred, and 65535 overlapping segments must not cost hours
+_DLOPEN_NOTE = 0x407C0C0A  # UAPI group, "ELF dlopen metadata"; the vendor is "FDO"
 # GNU_PROPERTY_X86_ISA_1_*, x86-64 psABI, "Program Property": one bit per level.
 _ISA_LEVELS = ((1, "x86-64-baseline"), (2, "x86-64-v2"), (4, "x86-64-v3"), (8, "x86-64-v4"))
 
@@ -220,6 +222,7 @@ def _directories(text: str) -> tuple[str, ...]:
 class _Notes(NamedTuple):
     build_id: str | None
     isa_needed: frozenset[str]
+    dlopen: tuple[DlopenNote, ...]
 
 
 class _NoteSource(NamedTuple):
@@ -233,6 +236,7 @@ class _NoteSource(NamedTuple):
 def _notes(image: Image, header: _Header) -> _Notes:
     """Return what the notes say; a broken note says nothing, to us as to loaders."""
     build_id, isa, left = None, 0, _MAX_NOTES
+    dlopen: list[DlopenNote] = []
     for segment in header.of_kind(_PT_NOTE):
         left -= segment.size
         if left < 0:
@@ -245,9 +249,26 @@ def _notes(image: Image, header: _Header) -> _Notes:
                     build_id = build_id or str(note.n_desc) or None
                 elif note.n_name == "GNU" and note.n_type == "NT_GNU_PROPERTY_TYPE_0":
                     isa |= _isa_bits(note.n_desc)
+                elif note.n_name == "FDO" and note.n_type == _DLOPEN_NOTE:
+                    dlopen += _dlopen_notes(bytes(note.n_desc))
         except (ELFError, ConstructError):
             continue
-    return _Notes(build_id, frozenset(name for bit, name in _ISA_LEVELS if isa & bit))
+    return _Notes(build_id, frozenset(name for bit, name in _ISA_LEVELS if isa & bit), tuple(dict.fromkeys(dlopen)))
+
+
+def _dlopen_notes(content: bytes) -> list[DlopenNote]:
+    """Return the entries of one ``.note.dlopen``: a JSON array of objects, of which ``soname`` alone must be there."""
+    try:
+        entries = json.loads(content.rstrip(b"\0"))
+    except (ValueError, RecursionError):
+        return []
+    found: list[DlopenNote] = []
+    for entry in entries if isinstance(entries, list) else ():
+        names = entry.get("soname") if isinstance(entry, dict) else None
+        if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+            said = (str(entry.get(key, "")) for key in ("feature", "description", "priority"))
+            found.append(DlopenNote(tuple(names), *said))
+    return found
 
 
 def _isa_bits(properties: list[object]) -> int:
