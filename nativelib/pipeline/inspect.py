@@ -36,6 +36,7 @@ class InspectRequest:
     excludes: tuple[str, ...] = ()
     python: str | None = None
     ldpaths: str | None = None
+    ldpaths_first: str | None = None
     ignore_isa: bool = False
     environ: Mapping[str, str] = field(default_factory=dict)
 
@@ -70,6 +71,7 @@ def inspect_wheels(
         provided_by=request.provided_by,
         python=request.python,
         ldpaths=request.ldpaths,
+        ldpaths_first=request.ldpaths_first,
         environ=request.environ,
         options=RepairOptions(excludes=request.excludes, ignore_isa=request.ignore_isa),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nativelib.facts.metadata import edit_requires, edit_wheel_text, parse_metadata, parse_wheel_text
@@ -108,13 +109,17 @@ def plan_dist_info(
     provided: Sequence[Provided],
     grafted: Sequence[Grafted],
     removed: Collection[str],
+    included: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Action]:
-    """Return the actions below ``.dist-info``; files that would not change get none. *removed* are members left out."""
+    """Return the actions below ``.dist-info``; files that would not change get none.
+
+    *removed* are members left out; *included* maps names by which code opens libraries to the members.
+    """
     wheel = given.wheel
     texts = {
         "METADATA": edit_requires(wheel.metadata, remove=requires.remove, add=requires.add),
         "WHEEL": _wheel_text(given, tagging),
-        NOTE: _note_text(wheel, requires, provided, grafted, removed),
+        NOTE: _note_text(wheel, requires, provided, grafted, removed, included),
         SBOM: _sbom_text(given, grafted, removed),
     }
     actions: list[Action] = []
@@ -145,6 +150,7 @@ def _note_text(
     provided: Sequence[Provided],
     grafted: Sequence[Grafted],
     removed: Collection[str],
+    included: Mapping[str, str],
 ) -> str | None:
     earlier = earlier_note(wheel)
     known = {item["as"]: item for item in earlier.get("provided", []) if isinstance(item, dict) and "as" in item}
@@ -156,12 +162,14 @@ def _note_text(
     copies = {path: item for path, item in copies.items() if path not in removed}
     if not known and not copies:
         return None
-    document = {
+    document: dict[str, Any] = {
         "schema": 1,
         "requires": list(requires.written),
         "provided": [known[key] for key in sorted(known)],
         "grafted": [copies[key] for key in sorted(copies)],
     }
+    if included:
+        document["included"] = [{"name": name, "path": included[name]} for name in sorted(included)]
     return json.dumps(document, indent=1) + "\n"
 
 

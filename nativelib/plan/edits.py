@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nativelib.facts.elf import ElfEdit
 from nativelib.facts.wheel import Scheme, place_of
 from nativelib.findings import Code, Finding, error, warning
+from nativelib.plan import include
 from nativelib.plan.copies import kept_names, plan_copies
 from nativelib.plan.graft import run_path
 from nativelib.plan.loading import missing_leads
@@ -77,10 +78,10 @@ class ElfChanges:
 
 def elf_changes(given: RepairInput, options: RepairOptions) -> ElfChanges:
     """Return what happens to the ELF files of the wheel, with what the user should know of it."""
-    moves = plan_moves(given.wheel, given.needs, options)
+    moves = plan_moves(given.wheel, given.needs, options, include.callers(given))
     moved = {**relocations(given.wheel, given.needs, options), **{move.old: move.new for move in moves}}
     removed = _unneeded(given)
-    copies = plan_copies(given, options, moved, removed)
+    copies = plan_copies(given, options, moved, removed, include.roots(given, options, moved))
     edits, findings = member_edits(given, options, copies, moved, removed)
     # Equal files may lie at two paths, and an earlier repair may have copied the same file in already.
     fresh = {copy.member: copy for copy in copies.values() if copy.member not in given.wheel.elf}
@@ -113,9 +114,10 @@ def member_edits(
     edits: dict[str, ElfEdit] = {}
     kept = {member: facts for member, facts in given.wheel.elf.items() if member not in removed}
     leads = missing_leads(kept, given.needs, policy_libraries(given.libc, given.architecture))
+    opened = include.leads(given, copies, moved)
     for member, facts in kept.items():
         home = moved.get(member, member)
-        own, more = needs.get(member, ()), leads.get(member, ())
+        own, more = needs.get(member, ()), [*leads.get(member, ()), *opened.get(member, ())]
         edit, dropped = _edit(home, facts, own, copies, options, moved, moved_from=member, leads=more)
         edits[member] = edit
         if dropped:
@@ -239,7 +241,9 @@ def _uneditable(grafts: Sequence[Graft], files: Mapping[str, ElfFacts]) -> list[
 
 def _unneeded(given: RepairInput) -> frozenset[str]:
     """Return members that the providers replace, and graft-directory files that only those needed."""
-    gone = {need.replaces for need in given.needs if need.replaces is not None}
+    # What code opens by name must stay, whoever else has it.
+    opened = set(include.earlier_included(given.wheel).values())
+    gone = {need.replaces for need in given.needs if need.replaces is not None} - opened
     inner = [(need.requester, need.source) for need in given.needs if need.answer is Answer.WHEEL and need.source]
     # One file can be needed under several names, of which the provider has some only.
     while kept := gone & {source for requester, source in inner if requester not in gone}:
@@ -247,7 +251,7 @@ def _unneeded(given: RepairInput) -> frozenset[str]:
     while True:
         wanted = {source for requester, source in inner if requester not in gone}
         # Who else opens a file is known of graft directories only: nobody.
-        served = {source for requester, source in inner if requester in gone and is_graft(source)}
+        served = {source for requester, source in inner if requester in gone and is_graft(source)} - opened
         if served <= wanted | gone:
             return frozenset(gone)
         gone |= served - wanted

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from nativelib.facts.elf import Libc
     from nativelib.facts.manifest import Manifest
-    from nativelib.facts.outside import Outside
+    from nativelib.facts.outside import Included, Outside
     from nativelib.facts.prefix import PrefixFacts
     from nativelib.facts.project import Project
     from nativelib.facts.provider import Provider
@@ -36,6 +36,8 @@ class RepairInput:
     """What ``WHEEL`` names as generator: ``nativelib <version>``."""
     offered: tuple[Provider, ...] = ()
     """All providers that the user named: one may have what another needs."""
+    included: tuple[Included, ...] = ()
+    """Libraries that are copied in because code opens them at run time."""
 
     @property
     def providers(self) -> tuple[Provider, ...]:

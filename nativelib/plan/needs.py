@@ -67,6 +67,8 @@ class Ground:
     """Globs over sonames and paths."""
     replace: frozenset[str] = frozenset()
     """Sonames for which a provider beats the wheel's own file."""
+    included: Sequence[str] = ()
+    """Paths of files outside that are copied in although no file needs them."""
 
 
 def index_inside(files: Mapping[str, ElfFacts]) -> dict[str, tuple[str, ...]]:
@@ -86,7 +88,7 @@ def resolve(ground: Ground, outside: Outside) -> tuple[Need, ...]:
     A need that is answered ``missing`` may only not have been searched yet: see *outside*.
     """
     needs: list[Need] = []
-    queue = list(ground.files)
+    queue = [*ground.files, *ground.included]
     seen = set(queue)
     while queue:
         requester = queue.pop(0)

@@ -55,7 +55,7 @@ def architecture_of(files: Mapping[str, ElfFacts], name: WheelName) -> str:
     """
     found = {facts.architecture: member for member, facts in files.items()}
     tagged = next((arch for tag in name.platforms for arch in MACHINES if tag.endswith(f"_{arch}")), None)
-    if tagged in found:
+    if tagged in found or (tagged is not None and not found):
         return tagged or ""
     if tagged is not None:
         machine, member = next(iter(found.items()))

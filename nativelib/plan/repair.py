@@ -9,6 +9,7 @@ from nativelib.findings import Code, Finding, note
 from nativelib.plan import dist_info, hooks
 from nativelib.plan.answers import answer_findings, broken_findings, forgotten_findings, raise_errors
 from nativelib.plan.edits import elf_changes
+from nativelib.plan.include import included_members
 from nativelib.plan.needs import Answer
 from nativelib.plan.proofs import prove_all
 from nativelib.plan.retag import retag
@@ -42,7 +43,8 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     tagging = retag(given, options, changes.after(given), changes.members)
     requires = dist_info.plan_requires(wheel, given.providers, proofs.used, options)
     provided, grafted = _provided(given.needs), _grafted(given, changes)
-    info_actions = dist_info.plan_dist_info(given, tagging, requires, provided, grafted, changes.removed)
+    included = included_members(given, changes.copies)
+    info_actions = dist_info.plan_dist_info(given, tagging, requires, provided, grafted, changes.removed, included)
     findings += [*tagging.findings, *requires.findings]
     raise_errors(findings, options)
     companions = {move.companion for move in changes.moves}

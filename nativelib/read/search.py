@@ -63,16 +63,18 @@ def search_path(
     libc: Libc,
     *,
     ldpaths: str | None = None,
+    first: str | None = None,
     environ: Mapping[str, str] | None = None,
     prefix: Path | None = None,
 ) -> SearchPath:
     """Return the search path for files of *architecture* and *libc*.
 
-    *ldpaths* (directories joined by colons) replaces the machine's own directories and ``LD_LIBRARY_PATH``; *environ*
-    holds the variables; the library directories of *prefix* come before the machine's.
+    *ldpaths* (directories joined by colons) replaces the machine's own directories and ``LD_LIBRARY_PATH``; *first*
+    comes before everything, run paths included; *environ* holds the variables; the library directories of *prefix* come
+    before the machine's.
     """
     env = environ or {}
-    front = [entry for name in FRONT_VARIABLES for entry in _split(env.get(name, ""))]
+    front = [entry for text in (first, *map(env.get, FRONT_VARIABLES)) for entry in _split(text or "")]
     if ldpaths is not None:
         system, environment = _split(ldpaths), _split("")
     elif prefix is not None and not prefix.samefile("/") and not prefix.samefile("/usr"):
@@ -172,7 +174,7 @@ def locate(
             except ReadError as problem:
                 rejected.setdefault(soname, f"{candidate}: {problem.findings[0].message}")
                 continue
-            reason = _mismatch(found, path)
+            reason = mismatch(found, path)
             if reason:
                 rejected.setdefault(soname, f"{candidate} {reason}")
                 continue
@@ -182,7 +184,8 @@ def locate(
     return replace(known, paths=paths, files=files, rejected=rejected, searched=path.directories)
 
 
-def _mismatch(facts: ElfFacts, path: SearchPath) -> str:
+def mismatch(facts: ElfFacts, path: SearchPath) -> str:
+    """Return why a file with *facts* is none that *path* searches for, or an empty text."""
     if facts.architecture != path.architecture:
         return f"is for {facts.architecture}, not for {path.architecture}"
     if facts.libc is not None and facts.libc is not path.libc:
@@ -196,11 +199,12 @@ def _candidates(requester: str, facts: ElfFacts | None, soname: str, path: Searc
         return
     for directory in _directories(requester, facts, path):
         candidate = f"{directory}/{soname}"
-        if _is_file(candidate):
+        if is_file(candidate):
             yield candidate
 
 
-def _is_file(path: str) -> bool:
+def is_file(path: str) -> bool:
+    """Return whether *path* names a file that is there."""
     try:
         return Path(path).is_file()
     except OSError:  # a DT_NEEDED that is longer than any file name can be
