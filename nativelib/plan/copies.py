@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from nativelib.facts.wheel import Scheme, place_of
@@ -28,6 +29,8 @@ class Copy:
     soname: str
     """New soname and file name."""
     member: str
+    identity: str
+    """Digest of its content and of what it leads to: equal files in two places may need different ones."""
 
 
 def copy_directory(wheel: WheelFacts, scheme: Scheme, options: RepairOptions) -> str:
@@ -57,42 +60,78 @@ def plan_copies(
     copied although nothing needs them.
     """
     needs = by_requester(given.needs)
-    members = [(old, place_of(moved.get(old, old)).scheme) for old in given.wheel.elf if old not in removed]
-    queue, out = [*members, *roots], {}
+    queue = [(old, place_of(moved.get(old, old)).scheme) for old in given.wheel.elf if old not in removed]
+    queue += roots
+    found: dict[tuple[str, Scheme], None] = {}
     while queue:
         requester, scheme = queue.pop(0)
-        if (requester, scheme) not in out and requester in given.outside.files:
-            soname = _soname(given, options, requester)
-            member = f"{copy_directory(given.wheel, scheme, options)}/{soname}"
-            out[requester, scheme] = Copy(path=requester, soname=soname, member=member)
+        if (requester, scheme) in found:
+            continue
+        if requester in given.outside.files:
+            found[requester, scheme] = None
         wanted = [need.source for need in needs.get(requester, ()) if need.answer is Answer.GRAFT and need.source]
-        queue += [(path, scheme) for path in wanted if (path, scheme) not in out]
-    return out
+        queue += [(path, scheme) for path in wanted if (path, scheme) not in found]
+    names = _names(given, options, {path for path, _ in found})
+    return {
+        (path, scheme): Copy(
+            path=path,
+            soname=names[path][0],
+            member=f"{copy_directory(given.wheel, scheme, options)}/{names[path][0]}",
+            identity=names[path][1],
+        )
+        for path, scheme in found
+    }
 
 
-def _soname(given: RepairInput, options: RepairOptions, path: str) -> str:
+def _names(given: RepairInput, options: RepairOptions, paths: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Return new soname and identity of each of *paths*."""
+    files = given.outside.files
+    same = _identities(given, paths)
+    plain = {path: _soname(given, options, path, files[path].sha256) for path in paths}
+    meant: dict[str, set[str]] = {}
+    for path, soname in plain.items():
+        meant.setdefault(soname, set()).add(same[path])
+    return {
+        path: (soname if len(meant[soname]) == 1 else _soname(given, options, path, same[path]), same[path])
+        for path, soname in plain.items()
+    }
+
+
+def _identities(given: RepairInput, paths: Collection[str]) -> dict[str, str]:
+    """Return the same digest for those of *paths* that are equal and lead to equal files, by whatever paths.
+
+    Files are told apart step by step, by what they need and that needs, until a step tells no more apart.
+    """
+    needs = by_requester([need for need in given.needs if need.answer is Answer.GRAFT and need.source in paths])
+    found, classes = {path: given.outside.files[path].sha256 for path in paths}, 0
+    while len(set(found.values())) > classes:
+        classes = len(set(found.values()))
+        led = {path: [f"{need.soname} {found[need.source or '']}" for need in needs.get(path, ())] for path in paths}
+        found = {path: sha256("\n".join([found[path], *led[path]]).encode()).hexdigest() for path in paths}
+    return found
+
+
+def _soname(given: RepairInput, options: RepairOptions, path: str, digest: str) -> str:
     opened = next((item.name for item in given.included if item.path == path), None)
     if opened is not None:
         return opened
-    facts = given.outside.files[path]
     # What is needed by a path, as libraries without DT_SONAME are that were linked by theirs, loses its directory.
-    soname = posixpath.basename(facts.soname or path)
-    return hashed_name(soname, facts.sha256) if options.rename else soname
+    soname = posixpath.basename(given.outside.files[path].soname or path)
+    return hashed_name(soname, digest) if options.rename else soname
 
 
-def kept_names(given: RepairInput, copies: Collection[Copy]) -> list[Finding]:
+def kept_names(given: RepairInput, options: RepairOptions, copies: Collection[Copy]) -> list[Finding]:
     """Return a warning for each of *copies* that keeps its name, and an error where two files would get one name."""
-    files = given.outside.files
     opened = {item.path for item in given.included}
     first: dict[str, Copy] = {}
     out: list[Finding] = []
     for copy in copies:
         other = first.setdefault(copy.member, copy)
-        if files[other.path].sha256 != files[copy.path].sha256:
-            message = f"{other.path} is another file that would keep the name {copy.soname}."
+        if other.identity != copy.identity:
+            message = f"{other.path} would keep the name {copy.soname} as well, and is or needs something else."
             remedy = "Repair without --no-rename, or include one of the two only."
             out.append(error(Code.NAME_KEPT, copy.path, message, remedy))
-        elif copy.path in opened or copy.soname == (files[copy.path].soname or posixpath.basename(copy.path)):
+        elif copy.path in opened or not options.rename:
             message = (
                 f"Its copy keeps the name {copy.soname}: if a process has another library of that name already, "
                 "that one is used instead."

@@ -86,7 +86,7 @@ def elf_changes(given: RepairInput, options: RepairOptions) -> ElfChanges:
     # Equal files may lie at two paths, and an earlier repair may have copied the same file in already.
     fresh = {copy.member: copy for copy in copies.values() if copy.member not in given.wheel.elf}
     grafts = tuple(_graft_action(given, options, copies, copy, moved) for copy in fresh.values())
-    findings += kept_names(given, [copy for copy in copies.values() if copy.member in fresh])
+    findings += kept_names(given, options, [copy for copy in copies.values() if copy.member in fresh])
     return ElfChanges(
         edits=edits,
         moves=moves,

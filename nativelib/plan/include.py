@@ -136,14 +136,14 @@ def anchors(given: RepairInput, options: RepairOptions) -> dict[str, tuple[str, 
     to load where it is not; nor without a package that could open it.
     """
     out: dict[str, list[str]] = {}
-    for name, member in sorted(earlier_included(given.wheel).items()):
+    for name, member in earlier_included(given.wheel).items():
         out.setdefault(posixpath.join(posixpath.dirname(member), ANCHOR), []).append(name)
     own = posixpath.join(copy_directory(given.wheel, Scheme.SITE, options), ANCHOR)
     for item in given.included:
         out.setdefault(own, []).append(item.name)
     wanted = {own} if any(_from_python(given, item) for item in given.included) else set()
     wanted |= {anchor for anchor in out if given.wheel.member(anchor) is not None}
-    return {anchor: tuple(dict.fromkeys(names)) for anchor, names in out.items() if anchor in wanted}
+    return {anchor: tuple(sorted(set(names))) for anchor, names in out.items() if anchor in wanted}
 
 
 def _from_python(given: RepairInput, item: Included) -> bool:

@@ -41,7 +41,7 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     raise_errors(findings, options)
 
     tagging = retag(given, options, changes.after(given), changes.members)
-    requires = dist_info.plan_requires(wheel, given.providers, proofs.used, options)
+    requires = dist_info.plan_requires(given, proofs.used, options)
     provided, grafted = _provided(given.needs), _grafted(given, changes)
     included = included_members(given, changes.copies)
     info_actions = dist_info.plan_dist_info(given, tagging, requires, provided, grafted, changes.removed, included)

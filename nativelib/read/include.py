@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from nativelib.facts.elf import ElfFacts
     from nativelib.read.search import SearchPath
+
+
+_LIBRARY = re.compile(r"\.so(\.\d+)*$")
 
 
 def find_included(glob: str, place: str | None, path: SearchPath) -> dict[Included, ElfFacts]:
@@ -84,10 +88,10 @@ def _listed(directory: str) -> list[str]:
 
 
 def _nothing(glob: str, directories: Sequence[str], passed: Sequence[str]) -> ReadError:
-    there = sorted({name for directory in directories for name in _listed(directory) if ".so" in name})
+    there = sorted({name for directory in directories for name in _listed(directory) if _LIBRARY.search(name)})
     stem = glob.partition(".so")[0].strip("*?")
     near = [name for name in there if stem and name.partition(".so")[0] in {stem, f"lib{stem}"}]
-    near = (near or difflib.get_close_matches(glob, there, n=5, cutoff=0.75))[:5]
+    near = (near or difflib.get_close_matches(glob, there, n=5, cutoff=0.85))[:5]
     rejected = f" ({'; '.join(passed[:3])})" if passed else ""
     message = f"--include {glob} names no library that was found{rejected}; searched: {', '.join(directories)}."
     remedy = f"There is {', '.join(near)}." if near else f"Say where it is: --include {glob}=PATH."
