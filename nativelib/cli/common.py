@@ -37,6 +37,24 @@ def add_provider_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def add_search_options(group: argparse._ArgumentGroup) -> None:
+    """Add ``--ldpaths`` and ``--ldpaths-first``."""
+    group.add_argument(
+        "--ldpaths", metavar="DIRS", help="directories, joined by colons, that replace the system's search path"
+    )
+    group.add_argument(
+        "--ldpaths-first", metavar="DIRS", help="directories that are searched before everything, run paths included"
+    )
+
+
+def include(text: str) -> tuple[str, str | None]:
+    """Parse ``GLOB[=PATH]`` for argparse."""
+    glob, separator, place = text.partition("=")
+    if not glob or "/" in glob or (separator and not place):
+        raise argparse.ArgumentTypeError(f"{text!r} is not GLOB or GLOB=PATH, where GLOB is the name of a file")
+    return glob, str(Path(place).absolute()) if place else None
+
+
 def key_value(text: str) -> tuple[str, str]:
     """Parse ``KEY=VALUE`` for argparse."""
     key, separator, value = text.partition("=")

@@ -14,7 +14,9 @@ from nativelib.cli.common import (
     Formatter,
     add_output_options,
     add_provider_options,
+    add_search_options,
     directory,
+    include,
     key_value,
     level,
 )
@@ -23,7 +25,7 @@ from nativelib.errors import NativelibError, PlanError
 from nativelib.facts.package import purl_label
 from nativelib.findings import Code
 from nativelib.pipeline.repair import RepairRequest, RepairResult, repair_wheels
-from nativelib.plan.options import RepairOptions
+from nativelib.plan.options import Include, RepairOptions
 from nativelib.plan.requirement import MARKER
 from nativelib.plan.serial import plan_to_json
 from nativelib.read.policy_file import read_policies
@@ -135,6 +137,14 @@ def _add_library_options(group: argparse._ArgumentGroup) -> None:
         help="leave libraries to the system whose soname or path matches, as drivers are",
     )
     group.add_argument(
+        "--include",
+        action="append",
+        default=[],
+        type=include,
+        metavar="GLOB[=PATH]",
+        help="copy in libraries that code opens at run time by these names, from the search path or from PATH",
+    )
+    group.add_argument(
         "--system-hint",
         action="append",
         default=[],
@@ -148,9 +158,8 @@ def _add_library_options(group: argparse._ArgumentGroup) -> None:
         help="move libraries that install into the environment's prefix to where grafts go, if a need crosses",
     )
     group.add_argument("--no-graft", action="store_true", help="refuse what would have to be copied into the wheel")
-    group.add_argument(
-        "--ldpaths", metavar="DIRS", help="directories, joined by colons, that replace the system's search path"
-    )
+    group.add_argument("--no-rename", action="store_true", help="let copied libraries keep their names")
+    add_search_options(group)
     group.add_argument(
         "-L",
         "--lib-sdir",
@@ -176,6 +185,11 @@ def _add_tag_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--only-plat", action="store_true", help="do not add a better tag than --plat")
     group.add_argument("--no-update-tags", action="store_true", help="keep the tags that the wheel has")
     group.add_argument(
+        "--allow-pure-python-wheel",
+        action="store_true",
+        help="changes nothing: wheels without ELF files are always passed through",
+    )
+    group.add_argument(
         "--disable-isa-ext-check",
         action="store_true",
         help="accept instructions beyond the baseline (x86-64-v2 and up)",
@@ -196,6 +210,7 @@ def request_of(args: argparse.Namespace, terminal: Terminal) -> RepairRequest:
     plat = args.plat or env.get("NATIVELIB_PLAT") or env.get("AUDITWHEEL_PLAT") or "auto"
     options = RepairOptions(
         excludes=tuple(args.exclude),
+        includes=tuple(Include(glob=glob, path=place) for glob, place in dict.fromkeys(args.include)),
         replace=frozenset(args.replace),
         plat=plat,
         policies=read_policies(args.policy) if args.policy is not None else (),
@@ -207,6 +222,7 @@ def request_of(args: argparse.Namespace, terminal: Terminal) -> RepairRequest:
         marker=args.marker,
         run_path=not args.no_run_path,
         graft=not args.no_graft,
+        rename=not args.no_rename,
         require_abi=dict(args.require_abi),
         loader_modules=args.loader_modules,
         relocate_data=args.relocate_data,
@@ -223,6 +239,7 @@ def request_of(args: argparse.Namespace, terminal: Terminal) -> RepairRequest:
         wheel_dir=args.wheel_dir,
         python=args.python,
         ldpaths=args.ldpaths,
+        ldpaths_first=args.ldpaths_first,
         environ=env,
         dry_run=args.dry_run,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nativelib.cli.common import Formatter, add_output_options, add_provider_options
+from nativelib.cli.common import Formatter, add_output_options, add_provider_options, add_search_options
 from nativelib.cli.graph import graph_file, save_graph
 from nativelib.pipeline.inspect import InspectRequest, inspect_wheels
 from nativelib.plan.needs import by_requester
@@ -45,9 +45,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="GLOB",
         help="count libraries whose soname or path matches as the system's",
     )
-    group.add_argument(
-        "--ldpaths", metavar="DIRS", help="directories, joined by colons, that replace the system's search path"
-    )
+    add_search_options(group)
     group.add_argument(
         "--disable-isa-ext-check",
         action="store_true",
@@ -75,6 +73,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         excludes=tuple(args.exclude),
         python=args.python,
         ldpaths=args.ldpaths,
+        ldpaths_first=args.ldpaths_first,
         ignore_isa=args.disable_isa_ext_check,
         policies=read_policies(args.policy) if args.policy is not None else (),
         environ=terminal.environ,

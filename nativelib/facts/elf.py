@@ -64,6 +64,20 @@ class VersionNeed(NamedTuple):
     weak: bool = False
 
 
+class DlopenNote(NamedTuple):
+    """One entry of the ELF note ``.note.dlopen``: a library that the file's code opens at run time.
+
+    Source: UAPI group, "ELF dlopen metadata".
+    """
+
+    sonames: tuple[str, ...]
+    """Alternatives, the preferred one first."""
+    feature: str = ""
+    description: str = ""
+    priority: str = ""
+    """``required``, ``recommended`` or ``suggested``."""
+
+
 class Machine(NamedTuple):
     """The part of the ELF header that a loader compares. ``e_flags`` is apart: it decides only on some machines."""
 
@@ -141,6 +155,8 @@ class ElfFacts:
     """SHA-256 of the file, as hex."""
     android_api: int | None = None
     """API level that the file was built for, from the note of the NDK's start files (``.note.android.ident``)."""
+    dlopen: tuple[DlopenNote, ...] = ()
+    """What ``.note.dlopen`` says about libraries that are opened at run time."""
 
     @property
     def architecture(self) -> str:

@@ -35,3 +35,13 @@ class Outside:
     """Directories of the search path, in order."""
     rejected: Mapping[str, str] = field(default_factory=dict)
     """Soname to the reason why a file of that name was passed over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Included:
+    """A library that no file needs, and that the user wants copied in, because code opens it at run time."""
+
+    name: str
+    """The name by which code opens it."""
+    path: str
+    """Real path; its facts stand in `Outside.files`."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nativelib.facts.elf import ElfFacts
+    from nativelib.facts.hint import Opened
     from nativelib.findings import Finding
 
 
@@ -189,6 +190,8 @@ class WheelFacts:
     """Facts of each ELF member."""
     texts: Mapping[str, bytes] = field(default_factory=dict)
     """Content of small members that plans edit or read: ``__init__.py``, ``_distributor_init.py``, dist-info files."""
+    opened: tuple[Opened, ...] = ()
+    """Libraries that its code seems to open at run time, in the order of the archive; empty unless asked for."""
     findings: tuple[Finding, ...] = ()
     """What reading found and lived with: an unreadable ELF file that nothing may need, for example."""
 

@@ -37,6 +37,7 @@ class InspectRequest:
     excludes: tuple[str, ...] = ()
     python: str | None = None
     ldpaths: str | None = None
+    ldpaths_first: str | None = None
     ignore_isa: bool = False
     policies: tuple[Policy, ...] = ()
     """The user's own policy, as in :class:`~nativelib.plan.options.RepairOptions`."""
@@ -73,6 +74,7 @@ def inspect_wheels(
         provided_by=request.provided_by,
         python=request.python,
         ldpaths=request.ldpaths,
+        ldpaths_first=request.ldpaths_first,
         environ=request.environ,
         options=RepairOptions(
             excludes=request.excludes,

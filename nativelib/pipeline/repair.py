@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from nativelib import __version__
 from nativelib.errors import NativelibError, PlanError
 from nativelib.facts.elf import Libc
-from nativelib.facts.manifest import SYSTEM_STUBS
 from nativelib.facts.outside import Outside
 from nativelib.facts.package import Owners
 from nativelib.findings import Code, Severity, error
-from nativelib.pipeline.answers import answer_all, gather_evidence, graft_sources
+from nativelib.pipeline.answers import answer_all, gather_evidence, graft_sources, included_target, read_included
 from nativelib.pipeline.finish import drop_unchanged, finish
 from nativelib.plan.answers import broken_findings, raise_errors, unused_findings, unused_hints
 from nativelib.plan.foreign import outer_sonames
+from nativelib.plan.include import with_needs
 from nativelib.plan.inputs import RepairInput
 from nativelib.plan.needs import Ground, excluded, index_inside
 from nativelib.plan.options import RepairOptions
@@ -37,11 +37,12 @@ from nativelib.write.stage import write_failed
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from nativelib.facts.outside import SystemMusl
+    from nativelib.facts.outside import Included, SystemMusl
     from nativelib.facts.provider import Provider
     from nativelib.facts.wheel import WheelFacts
     from nativelib.findings import Finding
     from nativelib.plan.needs import Need
+    from nativelib.plan.options import Include
     from nativelib.plan.values import Receipt
 
 
@@ -58,6 +59,7 @@ class RepairRequest:
     python: str | None = None
     """Interpreter whose installed distributions count; ``None`` for the running one."""
     ldpaths: str | None = None
+    ldpaths_first: str | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
     """Variables of the search path and ``SOURCE_DATE_EPOCH``."""
     dry_run: bool = False
@@ -99,6 +101,10 @@ class WheelNeeds:
     """All providers that the user named."""
     owners: Owners = field(default_factory=Owners)
     """Packages of the machine that own what is copied in."""
+    included: tuple[Included, ...] = ()
+    """Libraries that are copied in although no file needs them."""
+    findings: tuple[Finding, ...] = ()
+    """What finding these passed over."""
 
 
 def repair_wheels(
@@ -163,32 +169,36 @@ def read_providers(request: RepairRequest) -> tuple[Provider, ...]:
 
 def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest) -> WheelNeeds:
     """Return the facts of the wheel at *path* with all answers final."""
-    wheel = read_wheel(path)
-    if not wheel.elf:
+    wheel = read_wheel(path, hints=bool(request.options.includes))
+    # What a library wheel carries was settled by the build.
+    includes = () if wheel.is_library_wheel else request.options.includes
+    if not (wheel.elf or includes):
         return WheelNeeds(wheel=wheel)
-    architecture = architecture_of(wheel.elf, wheel.name)
-    # The stubs of a library wheel need the system's libraries on purpose, and are used under NATIVELIB_SYSTEM only.
-    stubs = {name for name in wheel.elf if wheel.is_library_wheel and SYSTEM_STUBS in name}
-    files = {n: facts for n, facts in wheel.elf.items() if facts.architecture == architecture and n not in stubs}
+    architecture, fallback = _machine(wheel, includes)
     # A glob over dist/ also takes in a provider itself, and nothing can be installed before itself.
     providers = [provider for provider in providers if provider.name != wheel.name.normalized]
-    libc = libc_of(files, wheel.name.platforms, providers) or Libc.GLIBC
+    files = {name: facts for name, facts in with_needs(wheel).items() if facts.architecture == architecture}
+    libc = libc_of(files, wheel.name.platforms, providers) or fallback
+    directories = search_path(
+        architecture, libc, ldpaths=request.ldpaths, first=request.ldpaths_first, environ=request.environ
+    )
+    inside = index_inside(files)
+    included, known, findings = read_included(includes, directories, inside)
     ground = Ground(
         files=files,
-        inside=index_inside(files),
+        inside=inside,
         providers=providers,
         policy=policy_libraries(libc, architecture, own_policy(request.options, libc, architecture)),
         excludes=request.options.excludes,
         replace=request.options.replace,
         libc=libc,
+        included=[item.path for item in included],
     )
-    directories = search_path(architecture, libc, ldpaths=request.ldpaths, environ=request.environ)
-    needs, outside = answer_all(ground, directories)
+    needs, outside = answer_all(ground, directories, known)
     for provider in {need.provider.name: need.provider for need in needs if need.provider is not None}.values():
         check_provider(provider, architecture, libc)
-    wheel = replace(wheel, elf=files)
     return WheelNeeds(
-        wheel=wheel,
+        wheel=replace(wheel, elf=files),
         libc=libc,
         architecture=architecture,
         needs=needs,
@@ -197,13 +207,23 @@ def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest
         policy=ground.policy,
         musl=find_musl(directories) if libc is Libc.MUSL else None,
         offered=tuple(providers),
+        included=included,
+        findings=findings,
     )
+
+
+def _machine(wheel: WheelFacts, includes: Sequence[Include]) -> tuple[str, Libc]:
+    """Return the architecture of *wheel*, and its C library if nothing else tells it."""
+    if wheel.elf or wheel.name.platforms != ("any",):
+        return architecture_of(wheel.elf, wheel.name), Libc.GLIBC
+    architecture, libc = included_target(includes)
+    return architecture, libc or Libc.GLIBC
 
 
 def plan_one(read: WheelNeeds, options: RepairOptions) -> Plan:
     """Return the plan for one wheel that was read; one without ELF files, or a library wheel, is passed through."""
     wheel = read.wheel
-    if not wheel.elf or wheel.is_library_wheel:
+    if wheel.is_library_wheel or not (wheel.elf or read.included):
         broken = broken_findings(wheel, ())
         if any(finding.severity is Severity.ERROR for finding in broken):
             raise PlanError(broken)
@@ -214,7 +234,7 @@ def plan_one(read: WheelNeeds, options: RepairOptions) -> Plan:
             dist_info=wheel.dist_info,
             actions=(),
             summary=Summary(tags=wheel.name.platforms),
-            findings=(*wheel.findings, passed_note(wheel)),
+            findings=(*wheel.findings, *read.findings, passed_note(wheel)),
             level=options.level,
         )
     given = RepairInput(
@@ -228,8 +248,10 @@ def plan_one(read: WheelNeeds, options: RepairOptions) -> Plan:
         offered=read.offered,
         owners=read.owners,
         musl=read.musl,
+        included=read.included,
     )
-    return drop_unchanged(plan_wheel(given, options), wheel)
+    plan = drop_unchanged(plan_wheel(given, options), wheel)
+    return replace(plan, findings=(*plan.findings, *read.findings))
 
 
 def _evidence(read: WheelNeeds) -> Evidence:
@@ -261,6 +283,7 @@ def _repair_one(
 def _owners(reads: Sequence[WheelNeeds]) -> Owners:
     """Return the owners of all that *reads* have copied in: at once, because whole databases have to be read."""
     sources = [graft_sources(read.needs, read.outside) for read in reads]
+    sources += [{item.path: item.path for item in read.included} for read in reads]
     return find_owners({path: name for group in sources for path, name in group.items()})
 
 

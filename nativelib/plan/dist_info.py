@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from nativelib.facts.metadata import edit_requires, edit_wheel_text, parse_metadata, parse_wheel_text
 from nativelib.findings import Code, Finding, note
 from nativelib.plan.hook import decode
-from nativelib.plan.needs import is_graft
+from nativelib.plan.needs import Answer, is_graft
 from nativelib.plan.requirement import merge, requirement, specifier
 from nativelib.plan.sbom import component, extend_sbom, without_grafts
 from nativelib.plan.values import Write
@@ -18,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from nativelib.facts.elf import Symbol
-    from nativelib.facts.provider import Provider
     from nativelib.facts.wheel import WheelFacts
     from nativelib.plan.inputs import RepairInput
     from nativelib.plan.options import RepairOptions
@@ -70,19 +73,34 @@ def earlier_providers(wheel: WheelFacts) -> dict[str, str]:
     return {str(item["as"]): str(item["provider"]) for item in noted if {"as", "provider"} <= item.keys()}
 
 
+def _required(value: str) -> str:
+    """Return the normalised name of a requirement; of what is none, as a note may hold, nothing."""
+    try:
+        return canonicalize_name(Requirement(value).name)
+    except InvalidRequirement:
+        return ""
+
+
+def replaced_providers(given: RepairInput) -> frozenset[str]:
+    """Return the providers of an earlier repair whose libraries others provide now, all of them that are needed."""
+    earlier = earlier_providers(given.wheel)
+    asked = [(earlier[need.soname], need.answer) for need in given.needs if need.soname in earlier]
+    left = {name for name, answer in asked if answer is not Answer.PROVIDED}
+    return frozenset({name for name, _ in asked} - left - {provider.name for provider in given.providers})
+
+
 def plan_requires(
-    wheel: WheelFacts,
-    providers: Sequence[Provider],
-    used: Mapping[str, Mapping[str, frozenset[Symbol]]],
-    options: RepairOptions,
+    given: RepairInput, used: Mapping[str, Mapping[str, frozenset[Symbol]]], options: RepairOptions
 ) -> Requires:
-    """Return the requirements of *wheel* on its *providers*, given the symbols *used* of each."""
+    """Return the requirements of the wheel on its providers, given the symbols *used* of each."""
+    wheel = given.wheel
     metadata = parse_metadata(wheel.metadata)
     earlier = {value for value in earlier_note(wheel).get("requires", []) if isinstance(value, str)}
     values: list[str] = []
-    remove: list[str] = []
+    replaced = replaced_providers(given)
+    remove = [value for value in sorted(earlier) if _required(value) in replaced]
     add: list[str] = []
-    for provider in providers:
+    for provider in given.providers:
         wanted = specifier(provider, used.get(provider.name, {}), pin=options.pin)
         gone, new = merge(metadata.requires, earlier, provider.name, wanted, options.marker)
         values.append(requirement(provider.name, wanted, options.marker))
@@ -112,13 +130,17 @@ def plan_dist_info(
     provided: Sequence[Provided],
     grafted: Sequence[Grafted],
     removed: Collection[str],
+    included: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Action]:
-    """Return the actions below ``.dist-info``; files that would not change get none. *removed* are members left out."""
+    """Return the actions below ``.dist-info``; files that would not change get none.
+
+    *removed* are members left out; *included* maps names by which code opens libraries to the members.
+    """
     wheel = given.wheel
     texts = {
         "METADATA": edit_requires(wheel.metadata, remove=requires.remove, add=requires.add),
         "WHEEL": _wheel_text(given, tagging),
-        NOTE: _note_text(wheel, requires, provided, grafted, removed),
+        NOTE: _note_text(given, requires, provided, grafted, removed, included),
         SBOM: _sbom_text(given, grafted, removed),
         PEER_SBOM: _auditwheel_sbom_text(wheel, removed),
     }
@@ -145,14 +167,17 @@ def _wheel_text(given: RepairInput, tagging: Tagging) -> str:
 
 
 def _note_text(
-    wheel: WheelFacts,
+    given: RepairInput,
     requires: Requires,
     provided: Sequence[Provided],
     grafted: Sequence[Grafted],
     removed: Collection[str],
+    included: Mapping[str, str],
 ) -> str | None:
-    earlier = earlier_note(wheel)
+    earlier = earlier_note(given.wheel)
     known = {item["as"]: item for item in earlier.get("provided", []) if isinstance(item, dict) and "as" in item}
+    replaced = replaced_providers(given)
+    known = {name: item for name, item in known.items() if item.get("provider") not in replaced}
     for item in provided:
         known.setdefault(item.written, {"soname": item.soname, "provider": item.provider, "as": item.written})
     copies = {item["path"]: item for item in earlier.get("grafted", []) if isinstance(item, dict) and "path" in item}
@@ -161,12 +186,14 @@ def _note_text(
     copies = {path: item for path, item in copies.items() if path not in removed}
     if not known and not copies:
         return None
-    document = {
+    document: dict[str, Any] = {
         "schema": 1,
         "requires": list(requires.written),
         "provided": [known[key] for key in sorted(known)],
         "grafted": [copies[key] for key in sorted(copies)],
     }
+    if included:
+        document["included"] = [{"name": name, "path": included[name]} for name in sorted(included)]
     return json.dumps(document, indent=1) + "\n"
 
 

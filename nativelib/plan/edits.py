@@ -9,33 +9,27 @@ from typing import TYPE_CHECKING
 from nativelib.facts.elf import ElfEdit
 from nativelib.facts.wheel import Scheme, place_of
 from nativelib.findings import Code, Finding, error, warning
-from nativelib.plan.graft import hashed_name, run_path
+from nativelib.plan import include
+from nativelib.plan.copies import kept_names, plan_copies
+from nativelib.plan.graft import run_path
+from nativelib.plan.loading import missing_leads
 from nativelib.plan.moves import plan_moves
 from nativelib.plan.needs import Answer, by_requester, is_graft
 from nativelib.plan.relocate import relocations
 from nativelib.plan.values import Drop, Graft, Patch
+from nativelib.policy.judge import policy_libraries
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.provider import Provider
+    from nativelib.plan.copies import Copy
     from nativelib.plan.inputs import RepairInput
     from nativelib.plan.moves import Move
     from nativelib.plan.needs import Need
     from nativelib.plan.options import RepairOptions
     from nativelib.plan.values import Action
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GraftName:
-    """Where a library from outside goes."""
-
-    path: str
-    """File on the search path."""
-    soname: str
-    """New soname and file name."""
-    member: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +41,10 @@ class ElfChanges:
     moves: tuple[Move, ...]
     grafts: tuple[Graft, ...]
     """Files that are copied in."""
-    members: Mapping[str, str]
-    """Old member, or path of a file outside, to the member that it becomes."""
+    moved: Mapping[str, str]
+    """Old member to new member."""
+    copies: Mapping[tuple[str, Scheme], Copy]
+    """Files from outside, by path and scheme, with the members that they become or are already."""
     removed: frozenset[str]
     """Members that are left out."""
     findings: tuple[Finding, ...]
@@ -57,7 +53,7 @@ class ElfChanges:
         """Return the actions: patches, grafts, drops."""
         patches: list[Action] = []
         for old, edit in self.edits.items():
-            new = self.members.get(old, old)
+            new = self.moved.get(old, old)
             if (edit or new != old) and old not in self.removed:
                 moved = old if new != old else None
                 patches.append(Patch(member=new, edit=edit, strip=options.strip, renamed_from=moved))
@@ -66,56 +62,63 @@ class ElfChanges:
     def after(self, given: RepairInput) -> dict[str, ElfFacts]:
         """Return the facts of all ELF files of the result, by member."""
         kept = {old: facts for old, facts in given.wheel.elf.items() if old not in self.removed}
-        out = {self.members.get(old, old): self.edits[old].apply_to(facts) for old, facts in kept.items()}
+        out = {self.moved.get(old, old): self.edits[old].apply_to(facts) for old, facts in kept.items()}
         for graft in self.grafts:
             out[graft.member] = (graft.edit or ElfEdit()).apply_to(given.outside.files[graft.source])
+        return out
+
+    @property
+    def members(self) -> dict[str, tuple[str, ...]]:
+        """Old member, or path of a file outside, to the members that it becomes."""
+        out: dict[str, tuple[str, ...]] = {old: (new,) for old, new in self.moved.items()}
+        for copy in self.copies.values():
+            out[copy.path] = (*out.get(copy.path, ()), copy.member)
         return out
 
 
 def elf_changes(given: RepairInput, options: RepairOptions) -> ElfChanges:
     """Return what happens to the ELF files of the wheel, with what the user should know of it."""
-    names = graft_names(given, options)
-    moves = plan_moves(given.wheel, given.needs, options)
+    moves = plan_moves(given.wheel, given.needs, options, include.callers(given))
     moved = {**relocations(given.wheel, given.needs, options), **{move.old: move.new for move in moves}}
-    edits, findings = member_edits(given, options, names, moved)
+    removed = _unneeded(given)
+    copies = plan_copies(given, options, moved, removed, include.roots(given, options, moved))
+    edits, findings = member_edits(given, options, copies, moved, removed)
     # Equal files may lie at two paths, and an earlier repair may have copied the same file in already.
-    fresh = {name.member: name for name in names.values() if name.member not in given.wheel.elf}
-    grafts = tuple(_graft_action(given, options, names, name, moved) for name in fresh.values())
+    fresh = {copy.member: copy for copy in copies.values() if copy.member not in given.wheel.elf}
+    grafts = tuple(_graft_action(given, options, copies, copy, moved) for copy in fresh.values())
+    findings += kept_names(given, options, [copy for copy in copies.values() if copy.member in fresh])
     return ElfChanges(
         edits=edits,
         moves=moves,
         grafts=grafts,
-        members={**moved, **{name.path: name.member for name in names.values()}},
-        removed=_unneeded(given),
+        moved=moved,
+        copies=copies,
+        removed=removed,
         findings=(*findings, *_uneditable(grafts, given.outside.files)),
     )
 
 
-def graft_names(given: RepairInput, options: RepairOptions) -> dict[str, GraftName]:
-    """Return the new name of each file that is grafted, by its path; identity is the file, not its soname."""
-    directory = f"{given.wheel.name.distribution}{options.lib_sdir}"
-    out: dict[str, GraftName] = {}
-    for need in given.needs:
-        if need.answer is Answer.GRAFT and need.source is not None and need.source not in out:
-            facts = given.outside.files[need.source]
-            soname = hashed_name(facts.soname or posixpath.basename(need.source), facts.sha256)
-            out[need.source] = GraftName(path=need.source, soname=soname, member=f"{directory}/{soname}")
-    return out
-
-
 def member_edits(
-    given: RepairInput, options: RepairOptions, grafts: Mapping[str, GraftName], moved: Mapping[str, str]
+    given: RepairInput,
+    options: RepairOptions,
+    copies: Mapping[tuple[str, Scheme], Copy],
+    moved: Mapping[str, str],
+    removed: Collection[str],
 ) -> tuple[dict[str, ElfEdit], list[Finding]]:
-    """Return the edit of every ELF member (empty ones too), and what the user should know of them.
+    """Return the edit of every ELF member that is not *removed*, empty ones too, and what the user should know of it.
 
     *moved* maps old members to new ones.
     """
     findings: list[Finding] = []
     needs = by_requester(given.needs)
     edits: dict[str, ElfEdit] = {}
-    for member, facts in given.wheel.elf.items():
+    kept = {member: facts for member, facts in given.wheel.elf.items() if member not in removed}
+    leads = missing_leads(kept, given.needs, policy_libraries(given.libc, given.architecture))
+    opened = include.leads(given, copies, moved)
+    for member, facts in kept.items():
         home = moved.get(member, member)
-        edit, dropped = _edit(home, facts, needs.get(member, ()), grafts, options, moved, moved_from=member)
+        own, more = needs.get(member, ()), [*leads.get(member, ()), *opened.get(member, ())]
+        edit, dropped = _edit(home, facts, own, copies, options, moved, moved_from=member, leads=more)
         edits[member] = edit = replace(edit, run_path_tag=given.libc.run_path_tag)
         if dropped:
             findings.append(
@@ -140,7 +143,7 @@ def _crossing(member: str, needs: Sequence[Need], moved: Mapping[str, str]) -> l
     there = {
         need.soname: place_of(moved.get(source, source)).scheme if need.answer is Answer.WHEEL else Scheme.SITE
         for need in needs
-        if need.answer in {Answer.WHEEL, Answer.PROVIDED, Answer.GRAFT}
+        if need.answer in {Answer.WHEEL, Answer.PROVIDED}
         for source in [need.source or ""]
     }
     crossing = sorted(soname for soname, scheme in there.items() if scheme is not home)
@@ -157,32 +160,39 @@ def _edit(
     member: str,
     facts: ElfFacts,
     needs: Sequence[Need],
-    grafts: Mapping[str, GraftName],
+    copies: Mapping[tuple[str, Scheme], Copy],
     options: RepairOptions,
     moved: Mapping[str, str],
     *,
     moved_from: str | None = None,
+    leads: Sequence[str] = (),
 ) -> tuple[ElfEdit, tuple[str, ...]]:
+    """Return the edit of one file, and the entries of its run path that go.
+
+    *member* is where it will be, and *leads* are directories to which its run path does not lead yet.
+    """
     home = place_of(member)
     old = place_of(moved_from) if moved_from is not None else None
     wanted: list[str] = []
     replaced: list[tuple[str, str]] = []
     for need in needs:
         if need.answer is Answer.GRAFT and need.source is not None:
-            name = grafts[need.source]
-            wanted.append(posixpath.dirname(name.member))
-            replaced.append((need.soname, name.soname))
+            copy = copies[need.source, home.scheme]
+            wanted.append(place_of(copy.member).directory)
+            if need.soname != copy.soname:
+                replaced.append((need.soname, copy.soname))
         elif need.answer is Answer.PROVIDED and need.library is not None and need.provider is not None:
-            if options.run_path and need.library.scheme is Scheme.SITE:
+            if options.run_path and need.library.scheme is home.scheme is Scheme.SITE:
                 wanted.extend(provider_directories(need.provider, need.library.file))
             if need.soname != need.library.soname:
                 replaced.append((need.soname, need.library.soname))
         elif need.answer is Answer.WHEEL and need.source is not None:
             target = moved.get(need.source, need.source)
             # No run path that the build left leads to or from a place that the file was not built for.
-            if target != need.source or old is None or old.scheme is not home.scheme:
+            built = target == need.source and old is not None and old.scheme is home.scheme
+            if not built and place_of(target).scheme is home.scheme:
                 wanted.append(place_of(target).directory)
-    path, dropped = run_path(home, facts, wanted if home.scheme is Scheme.SITE else (), moved_from=old)
+    path, dropped = run_path(home, facts, [*wanted, *leads], moved_from=old)
     edit = ElfEdit(
         replace_needed=tuple(dict.fromkeys(replaced)),
         remove_needed=tuple(need.soname for need in needs if need.answer is Answer.PYTHON),
@@ -205,34 +215,36 @@ def provider_directories(provider: Provider, file: str) -> list[str]:
 def _graft_action(
     given: RepairInput,
     options: RepairOptions,
-    grafts: Mapping[str, GraftName],
-    name: GraftName,
+    copies: Mapping[tuple[str, Scheme], Copy],
+    copy: Copy,
     moved: Mapping[str, str],
 ) -> Graft:
-    facts = given.outside.files[name.path]
-    needs = by_requester(given.needs).get(name.path, ())
+    facts = given.outside.files[copy.path]
+    needs = by_requester(given.needs).get(copy.path, ())
     # The run path that it has is about the place where it was.
-    edit, _ = _edit(name.member, replace(facts, rpath=(), runpath=()), needs, grafts, options, moved)
+    edit, _ = _edit(copy.member, replace(facts, rpath=(), runpath=()), needs, copies, options, moved)
     own = edit.run_path or ()
-    edit = ElfEdit(
-        soname=name.soname,
-        replace_needed=edit.replace_needed,
-        remove_needed=edit.remove_needed,
+    edit = replace(
+        edit,
+        soname=copy.soname if copy.soname != facts.soname else None,
         run_path=own if own != facts.run_path else None,
         run_path_tag=given.libc.run_path_tag,
     )
-    return Graft(member=name.member, source=name.path, sha256=facts.sha256, edit=edit, strip=options.strip, mode=0o755)
+    return Graft(member=copy.member, source=copy.path, sha256=facts.sha256, edit=edit, strip=options.strip, mode=0o755)
 
 
 def _uneditable(grafts: Sequence[Graft], files: Mapping[str, ElfFacts]) -> list[Finding]:
     text = "This file has no section headers, and patchelf cannot edit such a file."
     remedy = "Use a copy that was not cut off or stripped of them."
-    return [error(Code.BAD_ELF, graft.source, text, remedy) for graft in grafts if not files[graft.source].sections]
+    uneditable = [graft.source for graft in grafts if graft.edit and not files[graft.source].sections]
+    return [error(Code.BAD_ELF, source, text, remedy) for source in uneditable]
 
 
 def _unneeded(given: RepairInput) -> frozenset[str]:
     """Return members that the providers replace, and graft-directory files that only those needed."""
-    gone = {need.replaces for need in given.needs if need.replaces is not None}
+    # What code opens by name must stay, whoever else has it.
+    opened = set(include.earlier_included(given.wheel).values())
+    gone = {need.replaces for need in given.needs if need.replaces is not None} - opened
     inner = [(need.requester, need.source) for need in given.needs if need.answer is Answer.WHEEL and need.source]
     # One file can be needed under several names, of which the provider has some only.
     while kept := gone & {source for requester, source in inner if requester not in gone}:
@@ -240,7 +252,7 @@ def _unneeded(given: RepairInput) -> frozenset[str]:
     while True:
         wanted = {source for requester, source in inner if requester not in gone}
         # Who else opens a file is known of graft directories only: nobody.
-        served = {source for requester, source in inner if requester in gone and is_graft(source)}
+        served = {source for requester, source in inner if requester in gone and is_graft(source)} - opened
         if served <= wanted | gone:
             return frozenset(gone)
         gone |= served - wanted

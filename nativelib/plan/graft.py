@@ -85,17 +85,18 @@ def run_path(
         elif old == home:
             kept.append(entry)
         elif old.scheme is home.scheme:
-            kept.append(origin_path(home, _canonical(old, entry).lstrip("/")))
-    have = {_canonical(home, entry) for entry in kept}
+            kept.append(origin_path(home, canonical(old, entry).lstrip("/")))
+    have = {canonical(home, entry) for entry in kept}
     for directory in wanted:
         entry = origin_path(home, directory)
-        if _canonical(home, entry) not in have:
-            have.add(_canonical(home, entry))
+        if canonical(home, entry) not in have:
+            have.add(canonical(home, entry))
             kept.append(entry)
     return tuple(dict.fromkeys(kept)), tuple(dropped)
 
 
-def _canonical(home: Place, entry: str) -> str:
+def canonical(home: Place, entry: str) -> str:
+    """Return the directory that *entry* of the run path of a file at *home* names, as ``/pkg/lib`` from its root."""
     tail = entry.replace("${ORIGIN}", ORIGIN).removeprefix(ORIGIN).lstrip("/")
     return posixpath.normpath(posixpath.join("/", home.directory, tail))
 

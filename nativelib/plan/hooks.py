@@ -9,6 +9,7 @@ from nativelib.facts.elf import Libc
 from nativelib.facts.provider import ProviderKind
 from nativelib.facts.wheel import Scheme, place_of
 from nativelib.findings import Code, Finding, error, note, warning
+from nativelib.plan import include
 from nativelib.plan.foreign import chain, closure, foreign_findings
 from nativelib.plan.graft import depend_first
 from nativelib.plan.hook import HOOK, around_block, decode, hooked_package, package_texts, with_import
@@ -41,7 +42,7 @@ def packages(given: RepairInput, options: RepairOptions) -> dict[str | None, tup
     """Return ``__init__.py`` members to the needs that must be loaded before the ELF files below them.
 
     Those are provided libraries, and ones of the system that have a hint. ``None`` holds extensions without a
-    regular package.
+    regular package. Where anchors are opened, every outermost package is there, perhaps without needs.
     """
     groups = by_requester(given.needs)
     texts = package_texts(given.wheel)
@@ -51,6 +52,10 @@ def packages(given: RepairInput, options: RepairOptions) -> dict[str | None, tup
         init = hooked_package(member, texts) if first else None
         if first and (init is not None or facts.python_extension):
             out.setdefault(init, []).extend(first)
+    if include.anchors(given, options):
+        opened = [need for start in include.files(given) for need in reachable(start, groups)]
+        for init in include.outermost_packages(given.wheel):
+            out.setdefault(init, []).extend(need for need in opened if goes_first(need, options))
     return {init: tuple({(n.requester, n.soname): n for n in group}.values()) for init, group in out.items()}
 
 
@@ -76,7 +81,9 @@ def plan_hooks(
         if init is None:
             continue
         member = posixpath.join(posixpath.dirname(init), f"{HOOK}.py")
-        actions.append(_hook_action(wheel, member, hook_values(first, used, options, given.offered)))
+        values = hook_values(first, used, options, given.offered)
+        values["anchors"] = include.anchor_values(given, options, init)
+        actions.append(_hook_action(wheel, member, values))
         edited = with_import(wheel.texts[init], init)
         if edited is not None:
             actions.append(Write(member=init, text=decode(edited)))
@@ -84,7 +91,8 @@ def plan_hooks(
         behind = [other.old for other in moves if other.companion == move.companion]
         ahead = [need for old in behind for need in reachable(old, groups) if goes_first(need, options)]
         actions.append(_companion(wheel, move, hook_values(ahead, used, options, given.offered)))
-    findings = _without_package(given, moves, options)
+    actions += include.anchor_actions(given, options)
+    findings = [*_without_package(given, moves, options), *include.unreached(given, options)]
     findings += foreign_findings(given.needs, given.offered, given.evidence.policy, options)
     if given.libc is Libc.MUSL:
         findings += _foreign_on_musl(given.needs, options)
@@ -102,7 +110,7 @@ def hook_values(
     return {
         "begin": HOOK_BEGIN,
         "end": HOOK_END,
-        "strict": True,
+        "strict": bool(first),
         "providers": provider_values(first, used, options, offered),
         "hints": [[soname, options.system_hints[soname]] for soname in hinted],
     }

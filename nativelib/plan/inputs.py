@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from nativelib.facts.elf import Libc
     from nativelib.facts.manifest import Manifest
-    from nativelib.facts.outside import Outside, SystemMusl
+    from nativelib.facts.outside import Included, Outside, SystemMusl
     from nativelib.facts.prefix import PrefixFacts
     from nativelib.facts.project import Project
     from nativelib.facts.provider import Provider
@@ -42,6 +42,8 @@ class RepairInput:
     """Packages of the machine that own what is copied in."""
     musl: SystemMusl | None = None
     """For a wheel that is linked with musl: the copy on the search path."""
+    included: tuple[Included, ...] = ()
+    """Libraries that are copied in because code opens them at run time."""
 
     @property
     def providers(self) -> tuple[Provider, ...]:

@@ -15,7 +15,7 @@ from nativelib.plan.hook import LOADER_MARK, SCRIPT_MARK, hooked_package, packag
 from nativelib.plan.needs import Answer, by_requester, reachable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.wheel import WheelFacts
@@ -56,11 +56,14 @@ def goes_first(need: Need, options: RepairOptions) -> bool:
     return need.answer is Answer.PROVIDED or hinted
 
 
-def plan_moves(wheel: WheelFacts, needs: Sequence[Need], options: RepairOptions) -> tuple[Move, ...]:
+def plan_moves(
+    wheel: WheelFacts, needs: Sequence[Need], options: RepairOptions, callers: Collection[str] = ()
+) -> tuple[Move, ...]:
     """Return the files that move, and those that an earlier repair moved.
 
     Extensions without a regular package move if loader modules are asked for. Programs in the scripts scheme move if a
-    run path must lead from them to site-packages. Raises PlanError if a file of the wheel is in the way.
+    run path must lead from them to site-packages: to what they need or, being among *callers*, open by name. Raises
+    PlanError if a file of the wheel is in the way.
     """
     groups = by_requester(needs)
     texts = package_texts(wheel)
@@ -70,7 +73,7 @@ def plan_moves(wheel: WheelFacts, needs: Sequence[Need], options: RepairOptions)
         scheme = place_of(member).scheme
         extension = scheme is Scheme.SITE and _is_imported(member, facts)
         move = _earlier(wheel, member)
-        if move is None and scheme is Scheme.SCRIPTS and any(map(_is_in_site, found)):
+        if move is None and scheme is Scheme.SCRIPTS and (member in callers or any(map(_is_in_site, found))):
             new = behind_script(member, wheel.name.distribution)
             move = Move(old=member, new=new, companion=member, kind=Companion.SCRIPT)
         elif move is None and extension and options.loader_modules and hooked_package(member, texts) is None:

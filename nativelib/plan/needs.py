@@ -67,6 +67,8 @@ class Ground:
     """Sonames for which a provider beats the wheel's own file."""
     libc: Libc | None = None
     """Android's loader finds the interpreter's symbols in libpython alone, so that the need of it stays (PEP 738)."""
+    included: Sequence[str] = ()
+    """Paths of files outside that are copied in although no file needs them."""
 
 
 def index_inside(files: Mapping[str, ElfFacts]) -> dict[str, tuple[str, ...]]:
@@ -86,7 +88,7 @@ def resolve(ground: Ground, outside: Outside) -> tuple[Need, ...]:
     A need that is answered ``missing`` may only not have been searched yet: see *outside*.
     """
     needs: list[Need] = []
-    queue = list(ground.files)
+    queue = [*ground.files, *ground.included]
     seen = set(queue)
     while queue:
         requester = queue.pop(0)
@@ -219,7 +221,7 @@ def system_needs(
     files: Collection[str],
     needs: Sequence[Need],
     answers: Collection[Answer] = (Answer.POLICY,),
-    members: Mapping[str, str] | None = None,
+    members: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, frozenset[str]]:
     """Return for each of *files* the sonames that it needs with one of *answers*: what the policy judge calls external.
 
@@ -228,7 +230,7 @@ def system_needs(
     names = members or {}
     out: dict[str, set[str]] = {name: set() for name in files}
     for need in needs:
-        name = names.get(need.requester, need.requester)
-        if need.answer in answers and name in out:
-            out[name].add(need.soname)
+        for name in names.get(need.requester, (need.requester,)):
+            if need.answer in answers and name in out:
+                out[name].add(need.soname)
     return {name: frozenset(sonames) for name, sonames in out.items()}

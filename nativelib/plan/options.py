@@ -14,11 +14,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Include:
+    """One ``--include GLOB[=PATH]``."""
+
+    glob: str
+    """Names of libraries that code opens."""
+    path: str | None = None
+    """File or directory that they are taken from, in place of the search path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RepairOptions:
     """The options of ``nativelib repair`` that decide something; design and contract say what each does."""
 
     excludes: tuple[str, ...] = ()
     """``--exclude``: globs over sonames and paths that are neither grafted nor missed."""
+    includes: tuple[Include, ...] = ()
+    """``--include``: libraries that are copied in although no file needs them."""
     replace: frozenset[str] = frozenset()
     """``--replace``: sonames for which a provider beats the wheel's own file."""
     plat: str = "auto"
@@ -40,6 +52,8 @@ class RepairOptions:
     """``--no-run-path`` clears it: no entry for providers."""
     graft: bool = True
     """``--no-graft`` clears it: what would be grafted is an error."""
+    rename: bool = True
+    """``--no-rename`` clears it: copies keep their sonames."""
     require_abi: Mapping[str, str] = field(default_factory=dict)
     """``--require-abi KEY=VALUE``."""
     ignore_isa: bool = False

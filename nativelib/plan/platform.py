@@ -64,7 +64,7 @@ def architecture_of(files: Mapping[str, ElfFacts], name: WheelName) -> str:
     found = {facts.architecture: member for member, facts in files.items()}
     known = (PlatformTag.parse(tag).policy_architecture for tag in name.platforms)
     tagged = next((architecture for architecture in known if architecture in MACHINES), None)
-    if tagged in found:
+    if tagged in found or (tagged is not None and not found):
         return tagged or ""
     if tagged is not None:
         machine, member = next(iter(found.items()))

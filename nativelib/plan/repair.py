@@ -10,6 +10,7 @@ from nativelib.findings import Code, Finding, note
 from nativelib.plan import dist_info, hooks
 from nativelib.plan.answers import answer_findings, broken_findings, forgotten_findings, raise_errors
 from nativelib.plan.edits import elf_changes
+from nativelib.plan.include import included_members
 from nativelib.plan.needs import Answer
 from nativelib.plan.proofs import prove_all
 from nativelib.plan.requirement import marker_for
@@ -43,9 +44,10 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
 
     tagging = retag(given, options, changes.after(given), changes.members)
     marked = replace(options, marker=marker_for(given.libc, options.marker))
-    requires = dist_info.plan_requires(wheel, given.providers, proofs.used, marked)
+    requires = dist_info.plan_requires(given, proofs.used, marked)
     provided, grafted = _provided(given.needs), _grafted(given, changes)
-    info_actions = dist_info.plan_dist_info(given, tagging, requires, provided, grafted, changes.removed)
+    included = included_members(given, changes.copies)
+    info_actions = dist_info.plan_dist_info(given, tagging, requires, provided, grafted, changes.removed, included)
     findings += [*tagging.findings, *requires.findings, *(given.owners.findings if grafted else ())]
     raise_errors(findings, options)
     companions = {move.companion for move in changes.moves}

@@ -33,7 +33,7 @@ class Tagging:
 
 
 def retag(
-    given: RepairInput, options: RepairOptions, after: Mapping[str, ElfFacts], grafts: Mapping[str, str]
+    given: RepairInput, options: RepairOptions, after: Mapping[str, ElfFacts], grafts: Mapping[str, Sequence[str]]
 ) -> Tagging:
     """Return the tags of the result, whose ELF files are *after*; *grafts* maps paths outside to members."""
     name = given.wheel.name

@@ -12,18 +12,20 @@ import mmap
 import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from nativelib.errors import ReadError
 from nativelib.facts.record import ALGORITHMS, digest_of_hex
 from nativelib.findings import Code, Finding, error, warning
 from nativelib.read.elf import is_elf, read_elf
+from nativelib.read.hints import MAX_SOURCE, opened_by_elf, opened_by_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from nativelib.facts.elf import ElfFacts
+    from nativelib.facts.hint import Opened
     from nativelib.facts.zipformat import Entry
     from nativelib.read.archive import WheelArchive
 
@@ -45,6 +47,8 @@ class Content:
     """The content itself, where it was asked for."""
     elf: ElfFacts | None = None
     """Facts of an ELF file."""
+    opened: tuple[Opened, ...] = ()
+    """Libraries that it seems to open at run time, where that was asked for."""
     findings: tuple[Finding, ...] = ()
     """An error where the member is damaged, a warning where only its ELF structure is."""
 
@@ -55,13 +59,15 @@ def read_contents(
     wanted: Callable[[Entry], bool],
     algorithms: Mapping[str, str],
     unread: Collection[str] = (),
+    hints: bool = False,
 ) -> tuple[tuple[Content, ...], str]:
     """Return the content of each entry of *archive*, in order, and the SHA-256 of the file.
 
     ``wanted`` says whose text to keep; ``algorithms`` which hash other than SHA-256 RECORD has for a member; members in
-    ``unread`` are not looked at as ELF files. All cores work: zlib and hashlib run without the interpreter's lock.
-    Damaged members do not raise, they carry findings. Raises :class:`ReadError` (``UNSAFE_MEMBER``) for more symbols
-    than the memory should hold.
+    ``unread`` are not looked at as ELF files; ``hints`` says whether to look for libraries that ELF files and Python
+    sources open at run time. All cores work: zlib and hashlib run without the interpreter's lock. Damaged members do
+    not raise, they carry findings. Raises :class:`ReadError` (``UNSAFE_MEMBER``) for more symbols than the memory
+    should hold.
     """
     contents = [Content()] * len(archive.entries)
     symbols = 0
@@ -76,6 +82,7 @@ def read_contents(
                 keep=wanted(entry),
                 algorithm=algorithms.get(entry.name, ""),
                 elf=entry.name not in unread,
+                hints=hints,
             )
             if content.elf is not None:
                 symbols += len(content.elf.imports) + len(content.elf.exports)
@@ -106,7 +113,9 @@ def _batches(entries: Sequence[Entry]) -> list[list[int]]:
     return groups
 
 
-def _read_content(archive: WheelArchive, entry: Entry, *, keep: bool, algorithm: str, elf: bool) -> Content:
+def _read_content(
+    archive: WheelArchive, entry: Entry, *, keep: bool, algorithm: str, elf: bool, hints: bool
+) -> Content:
     """Return what one pass over *entry* finds; *elf* says whether an ELF file is to be read as one."""
     try:
         pieces = archive.stream(entry)
@@ -115,8 +124,9 @@ def _read_content(archive: WheelArchive, entry: Entry, *, keep: bool, algorithm:
         hashing = _Hashing(algorithm)
         elf = elf and is_elf(head[:4])
         if elf and entry.size > _IN_MEMORY:
-            return _read_large_elf(hashing, pieces, entry.name)
-        if not keep and not elf:
+            return _read_large_elf(hashing, pieces, entry.name, hints=hints)
+        source = hints and entry.name.endswith(".py") and entry.size <= MAX_SOURCE
+        if not keep and not source and not elf:
             for piece in pieces:
                 hashing.update(piece)
             return Content(sha256=hashing.sha256, digest=hashing.digest)
@@ -124,14 +134,15 @@ def _read_content(archive: WheelArchive, entry: Entry, *, keep: bool, algorithm:
         for piece in pieces:
             hashing.update(piece)
             data += piece
-        facts, findings = _read_elf(memoryview(data), entry.name, hashing.sha256) if elf else (None, ())
-        text = bytes(data) if keep else None
-        return Content(sha256=hashing.sha256, digest=hashing.digest, text=text, elf=facts, findings=findings)
+        found = Content(sha256=hashing.sha256, digest=hashing.digest, text=bytes(data) if keep else None)
+        if elf:
+            return _with_elf(found, memoryview(data), entry.name, hints=hints)
+        return replace(found, opened=opened_by_python(bytes(data), entry.name)) if source else found
     except ReadError as failure:
         return Content(findings=failure.findings)
 
 
-def _read_large_elf(hashing: _Hashing, pieces: Iterator[bytes], name: str) -> Content:
+def _read_large_elf(hashing: _Hashing, pieces: Iterator[bytes], name: str, *, hints: bool) -> Content:
     """Return the content of a large ELF file, of which the reader maps only the pages that it looks at."""
     try:
         with tempfile.TemporaryFile() as spool:
@@ -140,20 +151,21 @@ def _read_large_elf(hashing: _Hashing, pieces: Iterator[bytes], name: str) -> Co
                 spool.write(piece)
             spool.flush()
             with mmap.mmap(spool.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                facts, findings = _read_elf(mapped, name, hashing.sha256)
+                found = Content(sha256=hashing.sha256, digest=hashing.digest)
+                return _with_elf(found, mapped, name, hints=hints)
     except OSError as failure:
         message = f"It cannot be unpacked into a temporary file: {failure.strerror or failure}."
         remedy = "Let TMPDIR name a directory with more room."
         raise ReadError([error(Code.WRITE_FAILED, name, message, remedy)]) from None
-    return Content(sha256=hashing.sha256, digest=hashing.digest, elf=facts, findings=findings)
 
 
-def _read_elf(data: memoryview | mmap.mmap, name: str, sha256: str) -> tuple[ElfFacts | None, tuple[Finding, ...]]:
-    """Return the facts of an ELF file, or warnings why there are none."""
+def _with_elf(found: Content, data: memoryview | mmap.mmap, name: str, *, hints: bool) -> Content:
+    """Return *found* with the facts of an ELF file, or with warnings why there are none."""
     try:
-        return read_elf(data, where=name, sha256=sha256), ()
+        facts = read_elf(data, where=name, sha256=found.sha256)
     except ReadError as failure:
-        return None, tuple(warning(f.code, f.where, f.message, f.remedy) for f in failure.findings)
+        return replace(found, findings=tuple(warning(f.code, f.where, f.message, f.remedy) for f in failure.findings))
+    return replace(found, elf=facts, opened=opened_by_elf(data, facts, name) if hints else ())
 
 
 class _Hashing:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import mmap
 import stat
 import struct
@@ -21,7 +22,7 @@ from elftools.elf.notes import iter_notes
 from elftools.elf.structs import ELFStructs
 
 from nativelib.errors import ReadError
-from nativelib.facts.elf import ElfFacts, Machine
+from nativelib.facts.elf import DlopenNote, ElfFacts, Machine
 from nativelib.findings import Code
 from nativelib.read.elf_image import Image, Segment, Strings, bad_elf
 from nativelib.read.elf_symbols import DT_STRSZ, DT_STRTAB, DT_SYMENT, count_symbols, read_symbols, read_versions
@@ -46,6 +47,7 @@ _MAX_SEGMENTS = 4096
 _MAX_ENTRIES = 65536
 _MAX_STRINGS = 256 << 20  # bytes
 _MAX_DIRECTORIES = 64
+_DLOPEN_NOTE = 0x407C0C0A  # UAPI group, "ELF dlopen metadata"; the vendor is "FDO"
 # GNU_PROPERTY_X86_ISA_1_*, x86-64 psABI, "Program Property": one bit per level.
 _ISA_LEVELS = ((1, "x86-64-baseline"), (2, "x86-64-v2"), (4, "x86-64-v3"), (8, "x86-64-v4"))
 
@@ -234,6 +236,7 @@ class _Notes(NamedTuple):
     build_id: str | None
     isa_needed: frozenset[str]
     android_api: int | None
+    dlopen: tuple[DlopenNote, ...]
 
 
 class _NoteSource(NamedTuple):
@@ -247,6 +250,7 @@ class _NoteSource(NamedTuple):
 def _notes(image: Image, header: _Header) -> _Notes:
     """Return what the notes say; a broken note says nothing, to us as to loaders."""
     build_id, isa, android, left = None, 0, None, _MAX_NOTES
+    dlopen: list[DlopenNote] = []
     for segment in header.of_kind(_PT_NOTE):
         left -= segment.size
         if left < 0:
@@ -262,9 +266,27 @@ def _notes(image: Image, header: _Header) -> _Notes:
                 elif note.n_name == "Android" and note.n_descsz >= 4:
                     # crtbrand.S of bionic: the API level, then names of the NDK release, which older ones left out.
                     android = struct.unpack_from(f"{image.order}I", note.n_descdata)[0]
+                elif note.n_name == "FDO" and note.n_type == _DLOPEN_NOTE:
+                    dlopen += _dlopen_notes(bytes(note.n_desc))
         except (ELFError, ConstructError):
             continue
-    return _Notes(build_id, frozenset(name for bit, name in _ISA_LEVELS if isa & bit), android)
+    levels = frozenset(name for bit, name in _ISA_LEVELS if isa & bit)
+    return _Notes(build_id, levels, android, tuple(dict.fromkeys(dlopen)))
+
+
+def _dlopen_notes(content: bytes) -> list[DlopenNote]:
+    """Return the entries of one ``.note.dlopen``: a JSON array of objects, of which ``soname`` alone must be there."""
+    try:
+        entries = json.loads(content.rstrip(b"\0"))
+    except (ValueError, RecursionError):
+        return []
+    found: list[DlopenNote] = []
+    for entry in entries if isinstance(entries, list) else ():
+        names = entry.get("soname") if isinstance(entry, dict) else None
+        if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+            said = (str(entry.get(key, "")) for key in ("feature", "description", "priority"))
+            found.append(DlopenNote(tuple(names), *said))
+    return found
 
 
 def _isa_bits(properties: list[object]) -> int:

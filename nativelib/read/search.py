@@ -63,17 +63,19 @@ def search_path(
     libc: Libc,
     *,
     ldpaths: str | None = None,
+    first: str | None = None,
     environ: Mapping[str, str] | None = None,
     prefix: Path | None = None,
 ) -> SearchPath:
     """Return the search path for files of *architecture* and *libc*.
 
-    *ldpaths* (directories joined by colons) replaces the machine's own directories and ``LD_LIBRARY_PATH``; *environ*
-    holds the variables; the library directories of *prefix* come before the machine's. For Android there are none but
-    *ldpaths*, the variables for repairing, and the prefix.
+    *ldpaths* (directories joined by colons) replaces the machine's own directories and ``LD_LIBRARY_PATH``; *first*
+    comes before everything, run paths included; *environ* holds the variables; the library directories of *prefix* come
+    before the machine's. For Android there are none but *first*, *ldpaths*, *prefix* and the variables for
+    repairing.
     """
     env = environ or {}
-    front = [entry for name in FRONT_VARIABLES for entry in _split(env.get(name, ""))]
+    front = [entry for text in (first, *map(env.get, FRONT_VARIABLES)) for entry in _split(text or "")]
     if ldpaths is not None:
         system, environment = _split(ldpaths), _split("")
     elif prefix is not None and not prefix.samefile("/") and not prefix.samefile("/usr"):
@@ -167,10 +169,11 @@ def locate(
     """
     paths, files, rejected = dict(known.paths), dict(known.files), dict(known.rejected)
     names = dict(known.names)
+    loaders = {real: requester for (requester, _), real in reversed(paths.items()) if real is not None}
     for requester, soname in wanted:
-        facts = requesters.get(requester) or files.get(requester)
+        line = [(name, requesters.get(name) or files.get(name)) for name in _line(requester, loaders)]
         paths[requester, soname] = None
-        for candidate in _candidates(requester, facts, soname, path):
+        for candidate in _candidates(line, soname, path):
             real = os.path.realpath(candidate)
             found = files.get(real)
             try:
@@ -178,18 +181,28 @@ def locate(
             except ReadError as problem:
                 rejected.setdefault(soname, f"{candidate}: {problem.findings[0].message}")
                 continue
-            reason = _mismatch(found, path)
+            reason = mismatch(found, path)
             if reason:
                 rejected.setdefault(soname, f"{candidate} {reason}")
                 continue
             files[real] = found
             names.setdefault(real, candidate)
             paths[requester, soname] = real
+            loaders.setdefault(real, requester)
             break
     return replace(known, paths=paths, files=files, names=names, rejected=rejected, searched=path.directories)
 
 
-def _mismatch(facts: ElfFacts, path: SearchPath) -> str:
+def _line(requester: str, loaders: Mapping[str, str]) -> list[str]:
+    """Return *requester*, the file for which it is loaded first, the one for which that is, and so on."""
+    line = [requester]
+    while (loader := loaders.get(line[-1])) is not None and loader not in line:
+        line.append(loader)
+    return line
+
+
+def mismatch(facts: ElfFacts, path: SearchPath) -> str:
+    """Return why a file with *facts* is none that *path* searches for, or an empty text."""
     if facts.architecture != path.architecture:
         return f"is for {facts.architecture}, not for {path.architecture}"
     if not facts.suits(path.libc):
@@ -197,32 +210,46 @@ def _mismatch(facts: ElfFacts, path: SearchPath) -> str:
     return ""
 
 
-def _candidates(requester: str, facts: ElfFacts | None, soname: str, path: SearchPath) -> Iterator[str]:
+def _candidates(line: Sequence[tuple[str, ElfFacts | None]], soname: str, path: SearchPath) -> Iterator[str]:
     if "/" in soname:
         yield soname
         return
-    for directory in _directories(requester, facts, path):
+    for directory in _directories(line, path):
         candidate = f"{directory}/{soname}"
-        if _is_file(candidate):
+        if is_file(candidate):
             yield candidate
 
 
-def _is_file(path: str) -> bool:
+def is_file(path: str) -> bool:
+    """Return whether *path* names a file that is there."""
     try:
         return Path(path).is_file()
     except OSError:  # a DT_NEEDED that is longer than any file name can be
         return False
 
 
-def _directories(requester: str, facts: ElfFacts | None, path: SearchPath) -> Sequence[str]:
-    run_path: list[str] = []
+def _directories(line: Sequence[tuple[str, ElfFacts | None]], path: SearchPath) -> Sequence[str]:
+    """Return where ld.so(8) looks for a need of the first file of *line*, which is loaded for the second, and so on.
+
+    DT_RPATH comes before LD_LIBRARY_PATH, and DT_RUNPATH after it. The DT_RPATH of the files for which it is loaded
+    counts as well, unless it has a DT_RUNPATH; where one of them has a DT_RUNPATH, its DT_RPATH counts for nothing.
+    """
+    _, facts = line[0]
+    late, early = [], []
+    if facts is not None and facts.runpath:
+        late = _run_path(*line[0])
+    else:
+        early = [entry for name, f in line if f is not None and not f.runpath for entry in _run_path(name, f)]
+    return tuple(dict.fromkeys((*path.front, *early, *path.environment, *late, *path.system)))
+
+
+def _run_path(name: str, facts: ElfFacts | None) -> list[str]:
+    """Return the absolute directories of the run path of the file *name*."""
+    out: list[str] = []
     for entry in facts.run_path if facts else ():
         text = entry.replace("${ORIGIN}", "$ORIGIN")
-        if requester.startswith("/"):
-            text = text.replace("$ORIGIN", str(Path(requester).parent))
+        if name.startswith("/"):
+            text = text.replace("$ORIGIN", str(Path(name).parent))
         if text.startswith("/"):
-            run_path.append(text)
-    # ld.so(8): DT_RPATH comes before LD_LIBRARY_PATH, and DT_RUNPATH after it.
-    late = facts is not None and bool(facts.runpath)
-    middle = (*path.environment, *run_path) if late else (*run_path, *path.environment)
-    return tuple(dict.fromkeys((*path.front, *middle, *path.system)))
+            out.append(text)
+    return out

@@ -32,11 +32,12 @@ _MAX_ALL_TEXT: Final = 48 << 20
 _REQUIRED: Final = ("METADATA", "WHEEL", "RECORD")
 
 
-def read_wheel(path: Path, *, check_record: bool = True) -> WheelFacts:
+def read_wheel(path: Path, *, check_record: bool = True, hints: bool = False) -> WheelFacts:
     """Return what is known about the wheel file *path*.
 
     Every member is unpacked once, checked against its CRC and hashed. With ``check_record``, RECORD must list every
-    member with its digest and size, and nothing else (PEP 376, PEP 427). Raises :class:`ReadError` with all problems
+    member with its digest and size, and nothing else (PEP 376, PEP 427). With ``hints``, the facts have the libraries
+    that code opens at run time. Raises :class:`ReadError` with all problems
     of one kind at once: ``NOT_FOUND``, ``NOT_A_WHEEL`` (also for damaged members), ``UNSAFE_MEMBER``, ``BAD_RECORD``,
     or ``BAD_METADATA`` where METADATA or WHEEL is missing, wrong, or does not fit the file name. A broken ELF
     member is no error, but a warning in the facts: perhaps nothing needs it.
@@ -51,6 +52,7 @@ def read_wheel(path: Path, *, check_record: bool = True) -> WheelFacts:
             archive,
             wanted=lambda entry: _is_text(entry, dist_info) or (entry.size <= _MAX_TEXT and entry.name in companions),
             algorithms={line.path: line.algorithm for line in record},
+            hints=hints,
         )
         normal = archive.is_normal(dist_info)
         entries, name = archive.entries, archive.name
@@ -77,6 +79,7 @@ def read_wheel(path: Path, *, check_record: bool = True) -> WheelFacts:
             for entry in entries
             if (text := by_name[entry.name].text) is not None and entry.size <= _MAX_TEXT
         },
+        opened=tuple(opened for content in contents for opened in content.opened),
         findings=tuple(finding for content in contents for finding in content.findings),
     )
 

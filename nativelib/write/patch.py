@@ -63,7 +63,9 @@ def strip_file(path: Path, machine: Machine | None = None) -> None:
     name = _strip_name(machine or _machine(path))
     program = shutil.which(name)
     if program is None:
-        remedy = "Install the binutils for the architecture of the file, or do not strip."
+        # Debian's packages are named after what precedes the program's name, without an underscore.
+        package = f"binutils-{name.removesuffix('-strip').replace('_', '-')}" if name != "strip" else "binutils"
+        remedy = f"Install it (Debian: apt-get install {package}), or do not strip."
         raise WriteError.of(Code.TOOL_FAILED, str(path), f"The program {name} was not found on PATH.", remedy)
     _replace(path, [[program, "--strip-all"]], "-o")
 
