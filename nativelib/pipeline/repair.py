@@ -152,21 +152,35 @@ def read_providers(request: RepairRequest) -> tuple[Provider, ...]:
 
 def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest) -> WheelNeeds:
     """Return the facts of the wheel at *path* with all answers final."""
-    wheel = read_wheel(path)
+    return answer_needs(read_wheel(path), providers, request)
+
+
+def answer_needs(
+    wheel: WheelFacts,
+    providers: Sequence[Provider],
+    request: RepairRequest,
+    *,
+    platform: tuple[str, Libc] | None = None,
+) -> WheelNeeds:
+    """Return *wheel* with all answers final.
+
+    *platform* is the architecture and the C library of the wheel, if its files are not to decide.
+    """
     if not wheel.elf:
         return WheelNeeds(wheel=wheel)
-    architecture = architecture_of(wheel.elf, wheel.name)
+    architecture, libc = platform or (architecture_of(wheel.elf, wheel.name), None)
     # The stubs of a library wheel need the system's libraries on purpose, and are used under NATIVELIB_SYSTEM only.
     stubs = {name for name in wheel.elf if wheel.is_library_wheel and SYSTEM_STUBS in name}
     files = {n: facts for n, facts in wheel.elf.items() if facts.architecture == architecture and n not in stubs}
     # A glob over dist/ also takes in a provider itself, and nothing can be installed before itself.
     providers = [provider for provider in providers if provider.name != wheel.name.normalized]
-    libc = libc_of(files, wheel.name.platforms, providers) or Libc.GLIBC
+    libc = libc or libc_of(files, wheel.name.platforms, providers) or Libc.GLIBC
     ground = Ground(
         files=files,
         inside=index_inside(files),
         providers=providers,
-        policy=policy_libraries(libc, architecture),
+        # Machines without a policy have libraries of the same names.
+        policy=policy_libraries(libc, architecture) or policy_libraries(libc, "x86_64"),
         excludes=request.options.excludes,
         replace=request.options.replace,
     )

@@ -110,7 +110,7 @@ def _answer(requester: str, facts: ElfFacts, soname: str, ground: Ground, outsid
     # A program has no interpreter around it. And glibc ends the process if a version need names a library that
     # DT_NEEDED no longer does.
     brought = facts.interpreter is None and not any(need.library == soname for need in facts.version_needs)
-    if _LIBPYTHON.match(soname) and brought:
+    if is_libpython(soname) and brought:
         return Need(requester=requester, soname=soname, answer=Answer.PYTHON)
     offers = _offers(soname, ground.providers)
     member = _member(requester, facts, soname, ground)
@@ -135,6 +135,11 @@ def _answer(requester: str, facts: ElfFacts, soname: str, ground: Ground, outsid
     if path is not None:
         return Need(requester=requester, soname=soname, answer=Answer.GRAFT, source=path)
     return Need(requester=requester, soname=soname, answer=Answer.MISSING)
+
+
+def is_libpython(soname: str) -> bool:
+    """Return whether *soname* is the library of an interpreter."""
+    return _LIBPYTHON.match(soname) is not None
 
 
 def excluded(soname: str, path: str | None, globs: Sequence[str]) -> bool:

@@ -100,6 +100,8 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 def _system_directories(architecture: str, libc: Libc) -> tuple[str, ...]:
+    if architecture not in MACHINES:  # nothing is known of where such a machine keeps its libraries
+        return ()
     triplet = _TRIPLETS.get(architecture, architecture)
     if libc is Libc.MUSL:
         triplet = triplet.replace("-gnu", "-musl")
@@ -161,6 +163,7 @@ def locate(
     A file of another machine or C library is passed over and remembered as rejected.
     """
     paths, files, rejected = dict(known.paths), dict(known.files), dict(known.rejected)
+    candidates = dict(known.candidates)
     for requester, soname in wanted:
         facts = requesters.get(requester) or files.get(requester)
         paths[requester, soname] = None
@@ -177,9 +180,9 @@ def locate(
                 rejected.setdefault(soname, f"{candidate} {reason}")
                 continue
             files[real] = found
-            paths[requester, soname] = real
+            paths[requester, soname], candidates[requester, soname] = real, candidate
             break
-    return replace(known, paths=paths, files=files, rejected=rejected, searched=path.directories)
+    return replace(known, paths=paths, files=files, candidates=candidates, rejected=rejected, searched=path.directories)
 
 
 def _mismatch(facts: ElfFacts, path: SearchPath) -> str:
@@ -208,14 +211,20 @@ def _is_file(path: str) -> bool:
 
 
 def _directories(requester: str, facts: ElfFacts | None, path: SearchPath) -> Sequence[str]:
-    run_path: list[str] = []
-    for entry in facts.run_path if facts else ():
-        text = entry.replace("${ORIGIN}", "$ORIGIN")
-        if requester.startswith("/"):
-            text = text.replace("$ORIGIN", str(Path(requester).parent))
-        if text.startswith("/"):
-            run_path.append(text)
+    run_path = tuple(run_path_directories(requester, facts).values()) if facts else ()
     # ld.so(8): DT_RPATH comes before LD_LIBRARY_PATH, and DT_RUNPATH after it.
     late = facts is not None and bool(facts.runpath)
     middle = (*path.environment, *run_path) if late else (*run_path, *path.environment)
     return tuple(dict.fromkeys((*path.front, *middle, *path.system)))
+
+
+def run_path_directories(requester: str, facts: ElfFacts) -> dict[str, str]:
+    """Return the run path entries of *requester* with the directories that they mean, those of a wheel left out."""
+    out: dict[str, str] = {}
+    for entry in facts.run_path:
+        text = entry.replace("${ORIGIN}", "$ORIGIN")
+        if requester.startswith("/"):
+            text = text.replace("$ORIGIN", str(Path(requester).parent))
+        if text.startswith("/"):
+            out[entry] = text
+    return out
