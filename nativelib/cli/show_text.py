@@ -6,8 +6,8 @@ import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nativelib.plan.audit import listing, reasons, uses
-from nativelib.plan.needs import Answer, by_requester
+from nativelib.plan.audit import reasons, uses
+from nativelib.plan.needs import Answer, by_requester, listing
 from nativelib.plan.retag import deserved
 
 if TYPE_CHECKING:

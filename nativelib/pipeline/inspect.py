@@ -12,8 +12,8 @@ from nativelib.facts.outside import Outside
 from nativelib.findings import Code, Severity, note
 from nativelib.pipeline.repair import RepairRequest, WheelNeeds, answer_needs, read_providers
 from nativelib.plan.answers import missing_findings
-from nativelib.plan.audit import leak_findings, leaks, listing, undeserved
-from nativelib.plan.needs import Answer, Ground, index_inside, system_needs
+from nativelib.plan.audit import leak_findings, leaks, undeserved
+from nativelib.plan.needs import Answer, Ground, index_inside, listing, system_needs
 from nativelib.plan.opened import answer_opened, opened_findings
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import likely_platform
@@ -162,7 +162,11 @@ def _report(
         *wheel.findings,
         *_passed_over(whole, wheel),
         *(undeserved(wheel.name, verdict) if verdict is not None and not errors else ()),
-        *(missing_findings(read.needs, read.outside, Severity.WARNING) if read.architecture in MACHINES else ()),
+        *(
+            missing_findings(read.needs, read.outside, Severity.WARNING, once=True)
+            if read.architecture in MACHINES
+            else ()
+        ),
         *leak_findings(leaking),
         *opened_findings(opened),
     )

@@ -80,5 +80,5 @@ def file_tree(request: TreeRequest) -> FileTree:
         rows=needs_tree([file], needs),
         outside=outside,
         used=tuple(entry for entry, directory in directories.items() if directory in found_in),
-        findings=tuple(missing_findings(needs, outside, Severity.WARNING)),
+        findings=tuple(missing_findings(needs, outside, Severity.WARNING, once=True)),
     )

@@ -9,7 +9,7 @@ from nativelib.facts.tags import Family, PlatformTag
 from nativelib.facts.wheel import place_of
 from nativelib.findings import Code, Finding, warning
 from nativelib.plan.graft import inside
-from nativelib.plan.needs import Answer, is_graft
+from nativelib.plan.needs import Answer, is_graft, listing
 from nativelib.policy.judge import ObstacleKind
 
 if TYPE_CHECKING:
@@ -221,9 +221,3 @@ def leak_findings(found: Iterable[Leak]) -> tuple[Finding, ...]:
 
 def _also(files: Sequence[str]) -> str:
     return f"; {listing(files)} {'has' if len(files) == 1 else 'have'} it too" if files else ""
-
-
-def listing(names: Sequence[str], limit: int = 2) -> str:
-    """Return the first *names*, and how many more there are."""
-    more = len(names) - limit
-    return ", ".join(names) if more <= 0 else f"{', '.join(names[:limit])} and {more} more"

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from nativelib.facts.hint import How
 from nativelib.facts.tags import is_extension
 from nativelib.findings import Code, Finding, note
-from nativelib.plan.audit import listing
 from nativelib.plan.graft import link_name
-from nativelib.plan.needs import Answer, excluded, is_libpython
+from nativelib.plan.needs import Answer, excluded, is_libpython, listing
 from nativelib.policy.judge import is_loader
 
 if TYPE_CHECKING:
