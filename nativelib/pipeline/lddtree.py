@@ -16,7 +16,7 @@ from nativelib.read.elf import read_elf_file
 from nativelib.read.search import locate, run_path_directories, search_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from nativelib.facts.elf import ElfFacts
@@ -68,7 +68,7 @@ def file_tree(request: TreeRequest) -> FileTree:
     outside = locate(own, {file: facts}, path, outside)
     needs = tuple(
         replace(need, source=outside.paths[need.requester, need.soname]) if need.answer is Answer.PYTHON else need
-        for need in needs
+        for need in _with_loaded(needs, outside, facts.soname, file)
     )
     directories = run_path_directories(file, facts)
     found_in = {os.path.dirname(path) for (who, _), path in outside.candidates.items() if who == file}  # noqa: PTH120
@@ -82,3 +82,18 @@ def file_tree(request: TreeRequest) -> FileTree:
         used=tuple(entry for entry, directory in directories.items() if directory in found_in),
         findings=tuple(missing_findings(needs, outside, Severity.WARNING, once=True)),
     )
+
+
+def _with_loaded(needs: Sequence[Need], outside: Outside, soname: str | None, file: str) -> list[Need]:
+    """Return *needs*, in the order of loading, where what was loaded before answers for its soname as loaders do."""
+    loaded = {soname: file} if soname is not None else {}
+    out: list[Need] = []
+    for need in needs:
+        if need.answer is Answer.MISSING and need.soname in loaded:
+            need = replace(need, answer=Answer.GRAFT, source=loaded[need.soname])
+        if need.answer is Answer.GRAFT and need.source is not None:
+            found = outside.files.get(need.source)
+            for name in filter(None, (need.soname, found.soname if found is not None else None)):
+                loaded.setdefault(name, need.source)
+        out.append(need)
+    return out
