@@ -74,9 +74,16 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Stock:
 
 
 def test_the_schemas_are_valid_and_complete() -> None:
-    assert {"build.json", "finding.json", "manifest.json", "plan.json", "repair.json", "shim.json", "show.json"} <= set(
-        SCHEMAS
-    )
+    assert {
+        "build.json",
+        "finding.json",
+        "lddtree.json",
+        "manifest.json",
+        "plan.json",
+        "repair.json",
+        "shim.json",
+        "show.json",
+    } <= set(SCHEMAS)
     for name, schema in SCHEMAS.items():
         Draft202012Validator.check_schema(schema)
         assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"

@@ -23,6 +23,7 @@ COMMANDS = {
     "build": "build a library wheel",
     "repair": "repair consumer wheels",
     "show": "audit wheels",
+    "lddtree": "draw the tree of one ELF file",
     "shim": "print a hook for a source tree",
 }
 """Each command, which is also the name of its module, and its line in the help."""

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from nativelib.cli.common import Formatter, add_output_options, add_provider_options, add_search_options
 from nativelib.cli.graph import graph_file, save_graph
+from nativelib.cli.show_text import other_names, print_report
 from nativelib.pipeline.inspect import InspectRequest, inspect_wheels
+from nativelib.plan.audit import reasons
 from nativelib.plan.needs import by_requester
+from nativelib.plan.tree import tree_to_json
 from nativelib.read.policy_file import read_policies
 
 if TYPE_CHECKING:
@@ -19,13 +22,16 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Audit wheels: the platform tag that each has and deserves, why not a better one, and who
-needs which library and where it comes from. Nothing is written.
+needs which library and where it comes from; run paths that lead out of the installation,
+and libraries that code opens at run time. Nothing is written. A wheel without ELF files
+is no failure.
 """
 
 _EPILOG = """\
 examples:
   nativelib show dist/numpy_like-1.0-cp311-cp311-linux_x86_64.whl
   nativelib show --provided-by openblas-lib wheelhouse/*.whl
+  nativelib show --tree dist/numpy_like-1.0-cp311-cp311-linux_x86_64.whl
   nativelib show --graph scipy.svg scipy-1.17.1-*.whl
 """
 
@@ -51,15 +57,23 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="accept instructions beyond the baseline (x86-64-v2 and up)",
     )
-    parser.add_argument(
+    group.add_argument(
+        "--policy", type=Path, metavar="FILE", help="say whether the policy of your own in this JSON file is met"
+    )
+    group.add_argument(
+        "--allow-pure-python-wheel",
+        action="store_true",
+        help="accepted for those who come from auditwheel: a wheel without ELF files is no failure anyway",
+    )
+    group = parser.add_argument_group("what is shown")
+    group.add_argument("-v", "--verbose", action="store_true", help="list every ELF file with all that it needs")
+    group.add_argument("--tree", action="store_true", help="draw who needs what as a tree")
+    group.add_argument(
         "--graph",
         type=graph_file,
         metavar="FILE",
         help="save the dependency graph of all the wheels as a picture (.svg), for Graphviz (.dot, .gv) or for Mermaid "
         "(.mmd, .mermaid)",
-    )
-    group.add_argument(
-        "--policy", type=Path, metavar="FILE", help="say whether the policy of your own in this JSON file is met"
     )
     add_output_options(parser)
     parser.set_defaults(run=run)
@@ -83,36 +97,16 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         problems = save_graph(args.graph, reports) if args.graph is not None else ()
     terminal.findings(problems)
     for found in reports:
-        _print(found, terminal)
+        print_report(found, terminal, verbose=args.verbose, tree=args.tree)
         terminal.findings(found.findings)
-    document: dict[str, Any] = {"schema": 1, "wheels": [to_json(found) for found in reports]}
+    document: dict[str, Any] = {"schema": 1, "wheels": [to_json(found, tree=args.tree) for found in reports]}
     if problems:
         document["findings"] = [finding.to_json() for finding in problems]
     terminal.document(document)
     return 1 if problems or any(found.failed for found in reports) else 0
 
 
-def _print(found: WheelReport, terminal: Terminal) -> None:
-    wheel, verdict = found.wheel, found.verdict
-    if wheel is None:
-        return
-    terminal.result(wheel.filename, style="bold")
-    terminal.result(f"  has       {', '.join(wheel.name.platforms)}")
-    if verdict is None:
-        return
-    terminal.result(f"  deserves  {verdict.tag}")
-    if verdict.obstacles:
-        nearest = verdict.obstacles[0].policy
-        for obstacle in [o for o in verdict.obstacles if o.policy == nearest][:5]:
-            terminal.result(f"  not {nearest}, because {obstacle.member or 'it'} {obstacle.detail}")
-    for member, needs in by_requester(found.needs).items():
-        terminal.result(f"  {member}")
-        for need in needs:
-            source = need.provider.label if need.provider is not None else need.source or ""
-            terminal.result(f"    {need.answer.value:<9} {need.soname}{f'  {source}' if source else ''}")
-
-
-def to_json(found: WheelReport) -> dict[str, Any]:
+def to_json(found: WheelReport, *, tree: bool = False) -> dict[str, Any]:
     """Return the JSON object of one wheel (schema 1)."""
     wheel, verdict = found.wheel, found.verdict
     needs = by_requester(found.needs)
@@ -139,18 +133,45 @@ def to_json(found: WheelReport) -> dict[str, Any]:
         }
         for member, facts in (wheel.elf.items() if wheel is not None else ())
     ]
-    return {
+    out: dict[str, Any] = {
         "file": str(found.file.absolute()),
         "name": wheel.name.normalized if wheel is not None else None,
         "version": wheel.name.version if wheel is not None else None,
         "pure": wheel is not None and not wheel.elf,
         "libc": found.libc,
         "architecture": found.architecture,
-        "tag": verdict.tag if verdict is not None else "any" if wheel is not None else None,
+        "tag": verdict.tag if verdict is not None else "any" if wheel is not None and not wheel.elf else None,
+        "aliases": other_names(found),
+        "platforms": list(wheel.name.platforms) if wheel is not None else [],
+        "why": [
+            {
+                "policies": list(why.policies),
+                "path": why.member or None,
+                "reason": why.reason,
+                "symbols": list(why.symbols),
+                "files": list(why.files),
+            }
+            for why in reasons(verdict.obstacles if verdict is not None else ())
+        ],
         "versioned_symbols": {name: sorted(v) for name, v in sorted(verdict.versioned_symbols.items())}
         if verdict
         else {},
         "external": dict(sorted(external.items())),
         "elf": elf,
+        "opened": [
+            {
+                "name": library.name,
+                "how": library.how.value,
+                "purpose": library.purpose,
+                "where": list(library.files),
+                "answer": library.answer.value if library.answer is not None else None,
+                "source": library.source,
+            }
+            for library in found.opened
+        ],
+        "leaks": [{"path": leak.member, "entry": leak.entry, "kind": leak.kind} for leak in found.leaks],
         "findings": [finding.to_json() for finding in found.findings],
     }
+    if tree:
+        out["tree"] = tree_to_json(found.tree())
+    return out

@@ -7,10 +7,11 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from nativelib.cli.table import layout
 from nativelib.findings import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console
 
@@ -42,6 +43,20 @@ class Terminal:
         """Print a line of the result."""
         if not self.json and not self.quiet:
             self._console("stdout").print(text, style=style)
+
+    def line(self, *pieces: tuple[str, str]) -> None:
+        """Print a line of the result that consists of (text, style)."""
+        if not self.json and not self.quiet:
+            from rich.text import Text
+
+            self._console("stdout").print(Text.assemble(*pieces))
+
+    def table(self, rows: Sequence[Sequence[tuple[str, str]]], *, indent: int = 2) -> None:
+        """Print *rows* of cells (text, style) of the result in columns; what is no terminal gets whole lines."""
+        if rows and not self.json and not self.quiet:
+            console = self._console("stdout")
+            for pieces in layout(rows, indent=indent, width=console.width if console.is_terminal else None):
+                self.line(*pieces)
 
     def say(self, text: str) -> None:
         """Print a line that is not part of the result."""

@@ -29,8 +29,8 @@ class Outside:
     """(requester, soname) to the real path found, or ``None`` after a vain search."""
     files: Mapping[str, ElfFacts] = field(default_factory=dict)
     """Facts of each file found."""
-    names: Mapping[str, str] = field(default_factory=dict)
-    """Path of each file found to the one under which the search path has it, which may lead over links."""
+    candidates: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(requester, soname) to the path under which the file was found: what links lead to is in *paths*."""
     searched: tuple[str, ...] = ()
     """Directories of the search path, in order."""
     rejected: Mapping[str, str] = field(default_factory=dict)

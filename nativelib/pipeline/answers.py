@@ -48,8 +48,11 @@ def answer_all(
 
 def graft_sources(needs: Sequence[Need], outside: Outside) -> dict[str, str]:
     """Return the files that *needs* have copied in, each with the path under which it was found."""
-    sources = {need.source for need in needs if need.answer is Answer.GRAFT and need.source is not None}
-    return {source: outside.names.get(source, source) for source in sorted(sources)}
+    return {
+        need.source: outside.candidates.get((need.requester, need.soname), need.source)
+        for need in reversed(needs)
+        if need.answer is Answer.GRAFT and need.source is not None
+    }
 
 
 def included_target(includes: Sequence[Include]) -> tuple[str, Libc | None]:

@@ -5,26 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nativelib.errors import NativelibError
+from nativelib.errors import NativelibError, PlanError
+from nativelib.facts.elf import MACHINES
+from nativelib.facts.manifest import SYSTEM_STUBS
 from nativelib.facts.outside import Outside
 from nativelib.findings import Code, Severity, note
-from nativelib.pipeline.repair import RepairRequest, read_needs, read_providers
+from nativelib.pipeline.repair import RepairRequest, WheelNeeds, answer_needs, read_providers
 from nativelib.plan.answers import missing_findings
-from nativelib.plan.needs import Answer, system_needs
+from nativelib.plan.audit import leak_findings, leaks, undeserved
+from nativelib.plan.needs import Answer, Ground, index_inside, listing, system_needs
+from nativelib.plan.opened import answer_opened, opened_findings
 from nativelib.plan.options import RepairOptions
-from nativelib.plan.platform import own_policy
+from nativelib.plan.platform import likely_platform, own_policy
 from nativelib.plan.repair import passed_note
 from nativelib.plan.retag import own_findings, shown, vouched
-from nativelib.policy.judge import judge
+from nativelib.plan.tree import wheel_tree
+from nativelib.policy.judge import judge, policy_libraries
+from nativelib.read.wheel import read_wheel
+from nativelib.write.stage import write_failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from nativelib.facts.elf import ElfFacts
+    from nativelib.facts.provider import Provider
     from nativelib.facts.wheel import WheelFacts
     from nativelib.findings import Finding
-    from nativelib.pipeline.repair import WheelNeeds
+    from nativelib.plan.audit import Leak
     from nativelib.plan.needs import Need
+    from nativelib.plan.opened import OpenedLibrary
+    from nativelib.plan.tree import Row
     from nativelib.policy.values import Policy, Verdict
 
 
@@ -55,14 +66,27 @@ class WheelReport:
     architecture: str | None = None
     needs: tuple[Need, ...] = ()
     outside: Outside = field(default_factory=Outside)
+    providers: tuple[Provider, ...] = ()
+    """All that the user named."""
+    policy: frozenset[str] = frozenset()
+    """Libraries that some policy allows from the system."""
     verdict: Verdict | None = None
-    """``None`` for a pure wheel."""
+    """``None`` for a pure wheel, and for one whose files are not all for the same kind of system."""
+    leaks: tuple[Leak, ...] = ()
+    """Run path entries that lead out of the installation."""
+    opened: tuple[OpenedLibrary, ...] = ()
+    """Libraries that are opened at run time."""
     findings: tuple[Finding, ...] = ()
 
     @property
     def failed(self) -> bool:
-        """Whether the wheel could not be read."""
+        """Whether the wheel could not be read, or is not for one kind of system."""
         return any(finding.severity is Severity.ERROR for finding in self.findings)
+
+    def tree(self) -> tuple[Row, ...]:
+        """Return the tree of what needs what."""
+        files = tuple(self.wheel.elf) if self.wheel is not None else ()
+        return wheel_tree(files, self.needs, self.providers, self.policy)
 
 
 def inspect_wheels(
@@ -91,26 +115,59 @@ def inspect_wheels(
     for path in request.wheels:
         report(f"reading {path.name}")
         try:
-            out.append(_report(path, read_needs(path, providers, asked), asked.options))
+            wheel = read_wheel(path, hints=True)
+            out.append(_report(path, wheel, *_answered(wheel, providers, asked), asked.options))
         except NativelibError as problem:
             out.append(WheelReport(file=path, findings=problem.findings))
+        except OSError as problem:  # no directory for temporary files, for example
+            failure = write_failed(str(problem.filename or path), problem)
+            out.append(WheelReport(file=path, findings=failure.findings))
     return tuple(out)
 
 
-def _report(path: Path, read: WheelNeeds, options: RepairOptions) -> WheelReport:
+def _answered(
+    wheel: WheelFacts, providers: Sequence[Provider], asked: RepairRequest
+) -> tuple[WheelNeeds, tuple[Finding, ...]]:
+    """Return the answers for *wheel*, and errors if a repair would not get as far as that.
+
+    An audit is asked for when something is wrong, so it says as much as can be said then.
+    """
+    try:
+        return answer_needs(wheel, providers, asked), ()
+    except PlanError as problem:
+        platform = likely_platform(wheel.elf, wheel.name.platforms)
+        return answer_needs(wheel, (), asked, platform=platform), problem.findings
+
+
+def _report(
+    path: Path, whole: WheelFacts, read: WheelNeeds, errors: Sequence[Finding], options: RepairOptions
+) -> WheelReport:
     wheel = read.wheel
-    if not wheel.elf:
-        return WheelReport(file=path, wheel=wheel, findings=(*wheel.findings, passed_note(wheel)))
-    external = system_needs(wheel.elf, read.needs, {Answer.POLICY, Answer.GRAFT, Answer.MISSING})
-    verdict = judge(
-        wheel.elf,
-        external,
-        libc=read.libc,
-        architecture=read.architecture,
-        ignore_isa=options.ignore_isa,
-        vouched=vouched(wheel.name.platforms, "auto") or shown(read.musl, wheel.elf, read.architecture),
+    ground = Ground(
+        files=wheel.elf,
+        inside=index_inside(wheel.elf),
+        providers=read.offered,
+        # What a pure wheel opens may come from the system of any machine.
+        policy=read.policy or policy_libraries(read.libc, "x86_64"),
+        excludes=options.excludes,
     )
-    missing = missing_findings(read.needs, read.outside, Severity.WARNING)
+    opened = answer_opened(wheel.opened, ground)
+    if not wheel.elf:
+        findings = (*wheel.findings, passed_note(wheel), *opened_findings(opened))
+        return WheelReport(file=path, wheel=wheel, opened=opened, findings=findings)
+    external = system_needs(wheel.elf, read.needs, {Answer.POLICY, Answer.GRAFT, Answer.MISSING})
+    verdict = _verdict(whole, read, external, options)
+    leaking = leaks(wheel.elf)
+    findings = (
+        *errors,
+        *wheel.findings,
+        *_passed_over(whole, wheel),
+        *(undeserved(wheel.name, verdict) if verdict is not None and not errors else ()),
+        *_missing(read),
+        *leak_findings(leaking),
+        *_own_policy(read, external, options),
+        *opened_findings(opened),
+    )
     return WheelReport(
         file=path,
         wheel=wheel,
@@ -118,9 +175,37 @@ def _report(path: Path, read: WheelNeeds, options: RepairOptions) -> WheelReport
         architecture=read.architecture,
         needs=read.needs,
         outside=read.outside,
+        providers=read.offered,
+        policy=ground.policy,
         verdict=verdict,
-        findings=(*wheel.findings, *missing, *_own_policy(read, external, options)),
+        leaks=leaking,
+        opened=opened,
+        findings=findings,
     )
+
+
+def _verdict(
+    whole: WheelFacts, read: WheelNeeds, external: Mapping[str, frozenset[str]], options: RepairOptions
+) -> Verdict | None:
+    """Return what the wheel deserves, if it is for one kind of system."""
+    if read.architecture not in MACHINES or _mixed(whole, read):
+        return None
+    files = read.wheel.elf
+    return judge(
+        files,
+        external,
+        libc=read.libc,
+        architecture=read.architecture,
+        ignore_isa=options.ignore_isa,
+        vouched=vouched(read.wheel.name.platforms, "auto") or shown(read.musl, files, read.architecture),
+    )
+
+
+def _missing(read: WheelNeeds) -> list[Finding]:
+    """Return a warning for each library that nothing has; where other machines keep theirs is not known."""
+    if read.architecture not in MACHINES:
+        return []
+    return missing_findings(read.needs, read.outside, Severity.WARNING, once=True)
 
 
 def _own_policy(read: WheelNeeds, external: Mapping[str, frozenset[str]], options: RepairOptions) -> list[Finding]:
@@ -131,3 +216,24 @@ def _own_policy(read: WheelNeeds, external: Mapping[str, frozenset[str]], option
     found = own_findings(own, read.wheel.elf, external, options, Severity.WARNING)
     met = note(Code.POLICY_MET, read.wheel.filename, f"It complies with {own.name}, and would be tagged {own.tag}.")
     return found or [met]
+
+
+def _mixed(whole: WheelFacts, read: WheelNeeds) -> bool:
+    """Return whether Python would load files for different machines or C libraries."""
+    libcs = {facts.libc for facts in read.wheel.elf.values()} - {None}
+    extensions = {facts.architecture for facts in whole.elf.values() if facts.python_extension}
+    return len(libcs) > 1 or len(extensions) > 1
+
+
+def _passed_over(whole: WheelFacts, wheel: WheelFacts) -> tuple[Finding, ...]:
+    """Return a note about ELF files that are for other machines than the wheel."""
+    others: dict[str, ElfFacts] = {
+        name: facts
+        for name, facts in whole.elf.items()
+        if name not in wheel.elf and not (whole.is_library_wheel and SYSTEM_STUBS in name)
+    }
+    if not others:
+        return ()
+    named = listing([f"{name} ({facts.architecture})" for name, facts in others.items()])
+    text = f"ELF files for other machines are not looked at: {named}."
+    return (note(Code.MIXED_MACHINES, wheel.filename, text),)

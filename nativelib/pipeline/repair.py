@@ -169,16 +169,29 @@ def read_providers(request: RepairRequest) -> tuple[Provider, ...]:
 
 def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest) -> WheelNeeds:
     """Return the facts of the wheel at *path* with all answers final."""
-    wheel = read_wheel(path, hints=bool(request.options.includes))
+    return answer_needs(read_wheel(path, hints=bool(request.options.includes)), providers, request)
+
+
+def answer_needs(
+    wheel: WheelFacts,
+    providers: Sequence[Provider],
+    request: RepairRequest,
+    *,
+    platform: tuple[str, Libc] | None = None,
+) -> WheelNeeds:
+    """Return *wheel* with all answers final.
+
+    *platform* is the architecture and the C library of the wheel, if its files are not to decide.
+    """
     # What a library wheel carries was settled by the build.
     includes = () if wheel.is_library_wheel else request.options.includes
     if not (wheel.elf or includes):
         return WheelNeeds(wheel=wheel)
-    architecture, fallback = _machine(wheel, includes)
+    architecture, fallback = platform or _machine(wheel, includes)
     # A glob over dist/ also takes in a provider itself, and nothing can be installed before itself.
     providers = [provider for provider in providers if provider.name != wheel.name.normalized]
     files = {name: facts for name, facts in with_needs(wheel).items() if facts.architecture == architecture}
-    libc = libc_of(files, wheel.name.platforms, providers) or fallback
+    libc = fallback if platform else libc_of(files, wheel.name.platforms, providers) or fallback
     directories = search_path(
         architecture, libc, ldpaths=request.ldpaths, first=request.ldpaths_first, environ=request.environ
     )
@@ -188,7 +201,9 @@ def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest
         files=files,
         inside=inside,
         providers=providers,
-        policy=policy_libraries(libc, architecture, own_policy(request.options, libc, architecture)),
+        # Machines without a policy have libraries of the same names.
+        policy=policy_libraries(libc, architecture, own_policy(request.options, libc, architecture))
+        or policy_libraries(libc, "x86_64"),
         excludes=request.options.excludes,
         replace=request.options.replace,
         libc=libc,

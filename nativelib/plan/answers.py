@@ -13,7 +13,7 @@ from nativelib.errors import PlanError
 from nativelib.facts.tags import is_extension
 from nativelib.findings import Code, Finding, Severity, error, warning
 from nativelib.plan.foreign import chain
-from nativelib.plan.needs import Answer
+from nativelib.plan.needs import Answer, listing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -36,25 +36,34 @@ def answer_findings(needs: Sequence[Need], outside: Outside, options: RepairOpti
     return list(dict.fromkeys(out))
 
 
-def missing_findings(needs: Sequence[Need], outside: Outside, severity: Severity) -> list[Finding]:
-    """Return a finding of *severity* for each need that nothing answers, with every directory that was searched."""
+def missing_findings(
+    needs: Sequence[Need], outside: Outside, severity: Severity, *, once: bool = False
+) -> list[Finding]:
+    """Return a finding of *severity* for each need that nothing answers, with every directory that was searched.
+
+    With *once* there is one for each library, which names further files that need it.
+    """
     searched = ", ".join(outside.searched) or "nothing: the search path is empty"
-    out: list[Finding] = []
+    requesters: dict[tuple[str, str], list[str]] = {}
     for need in needs:
-        if need.answer is not Answer.MISSING:
-            continue
-        passed = f" ({outside.rejected[need.soname]})" if need.soname in outside.rejected else ""
+        if need.answer is Answer.MISSING:
+            requesters.setdefault(("" if once else need.requester, need.soname), []).append(need.requester)
+    out: list[Finding] = []
+    for (_, soname), files in requesters.items():
+        where, *others = dict.fromkeys(files)
+        passed = f" ({outside.rejected[soname]})" if soname in outside.rejected else ""
+        also = f"; so {'does' if len(others) == 1 else 'do'} {listing(others)}" if others else ""
         out.append(
             Finding(
                 code=Code.MISSING_LIBRARY,
                 severity=severity,
-                where=need.requester,
-                message=f"It needs {need.soname}, which was not found{passed}; searched: {searched}.",
+                where=where,
+                message=f"It needs {soname}, which was not found{passed}{also}; searched: {searched}.",
                 remedy="Name who has it (--provided-by), where it is (--ldpaths), or leave it to the system "
-                f"(--exclude {need.soname}).",
+                f"(--exclude {soname}).",
             )
         )
-    return list(dict.fromkeys(out))
+    return out
 
 
 def forgotten_findings(needs: Sequence[Need], earlier: Mapping[str, str]) -> list[Finding]:

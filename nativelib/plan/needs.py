@@ -234,3 +234,9 @@ def system_needs(
             if need.answer in answers and name in out:
                 out[name].add(need.soname)
     return {name: frozenset(sonames) for name, sonames in out.items()}
+
+
+def listing(names: Sequence[str], limit: int = 2) -> str:
+    """Return the first *names*, and how many more there are."""
+    more = len(names) - limit
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:limit])} and {more} more"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from nativelib.errors import PlanError
@@ -95,6 +96,20 @@ def architecture_of_files(files: Mapping[str, ElfFacts], *, where: str = "librar
             "Leave the wheel as it is: it can be installed under its linux tag.",
         )
     return machine
+
+
+def likely_platform(files: Mapping[str, ElfFacts], platforms: Sequence[str] = ()) -> tuple[str, Libc]:
+    """Return architecture and C library of most of *files*, for a report about a wheel that is wrong in this respect.
+
+    *files* must not be empty.
+    """
+    machines = Counter(facts.architecture for facts in files.values())
+    # Machines that have policies first: of the others there is little to say.
+    architecture = max(sorted(machines), key=lambda name: (name in MACHINES, machines[name]))
+    seen = Counter(facts.libc for facts in files.values() if facts.libc is not None)
+    promised = (PlatformTag.parse(tag).libc for tag in platforms)
+    libc = max(sorted(seen), key=lambda name: seen[name]) if seen else next(filter(None, promised), Libc.GLIBC)
+    return architecture, libc
 
 
 def own_policy(options: RepairOptions, libc: Libc, architecture: str) -> Policy | None:

@@ -125,19 +125,23 @@ def _read_content(
         elf = elf and is_elf(head[:4])
         if elf and entry.size > _IN_MEMORY:
             return _read_large_elf(hashing, pieces, entry.name, hints=hints)
-        source = hints and entry.name.endswith(".py") and entry.size <= MAX_SOURCE
-        if not keep and not source and not elf:
+        if elf:
+            data = bytearray()
             for piece in pieces:
                 hashing.update(piece)
-            return Content(sha256=hashing.sha256, digest=hashing.digest)
-        data = bytearray()
+                data += piece
+            found = Content(sha256=hashing.sha256, digest=hashing.digest, text=bytes(data) if keep else None)
+            return _with_elf(found, memoryview(data), entry.name, hints=hints)
+        source = hints and entry.name.endswith(".py") and entry.size <= MAX_SOURCE
+        if keep or source:
+            text = b"".join(pieces)
+            hashing.update(text)
+            opened = opened_by_python(text, entry.name) if source else ()
+            found = Content(sha256=hashing.sha256, digest=hashing.digest, opened=opened)
+            return replace(found, text=text) if keep else found
         for piece in pieces:
             hashing.update(piece)
-            data += piece
-        found = Content(sha256=hashing.sha256, digest=hashing.digest, text=bytes(data) if keep else None)
-        if elf:
-            return _with_elf(found, memoryview(data), entry.name, hints=hints)
-        return replace(found, opened=opened_by_python(bytes(data), entry.name)) if source else found
+        return Content(sha256=hashing.sha256, digest=hashing.digest)
     except ReadError as failure:
         return Content(findings=failure.findings)
 

@@ -40,10 +40,10 @@ _SONAME: Final = re.compile(rb"\0(lib[\w+.-]{1,120}?\.so(?:\.\d{1,9}){0,4})(?=\0
 _LIBRARY: Final = re.compile(r"[\w+.-]{1,120}\.so(\.\d+)*")
 _STEM: Final = re.compile(r"[\w+.-]{1,120}")
 _OPENERS: Final = frozenset({"CDLL", "PyDLL", "LoadLibrary", "find_library", "load_library", "dlopen"})
-_PARTS_OF_OPENERS: Final = (b"DLL", b"ibrary", b"dlopen")
-_OPENER: Final = re.compile(
-    rb"""(?:CDLL|PyDLL|[lL]oad_?[lL]ibrary|find_library|dlopen)\s*\(\s*(?:\w+\s*=\s*)?[bBrRuU]?["']"""
-)
+_OPENERS_WRITTEN: Final = tuple(name.encode() for name in sorted(_OPENERS))
+# What all of them end with; bytes.find() is several times faster than a search for a pattern.
+_ENDS_OF_OPENERS: Final = (b"DLL", b"ibrary", b"dlopen")
+_LITERAL_CALL: Final = re.compile(rb"""\s*\(\s*(?:\w+\s*=\s*)?[bBrRuU]?["']""")
 _WITHOUT_SUFFIX: Final = {"find_library": "lib{}.so", "load_library": "{}.so"}
 _PARSING: Final = threading.Lock()
 
@@ -115,11 +115,21 @@ def opened_by_python(source: bytes, member: str) -> tuple[Opened, ...]:
     ``find_library("foo")``, ``ffi.dlopen(...)``, ``np.ctypeslib.load_library("libfoo", ...)``. Names of other systems'
     libraries are left out, and a source that cannot be parsed has no hints.
     """
-    # Most sources have none of these words, and looking for the words alone is the fastest.
-    if not any(part in source for part in _PARTS_OF_OPENERS) or not _OPENER.search(source):
+    if not any(_calls_with_literal(source, end) for end in _ENDS_OF_OPENERS):
         return ()
     names = {name for call in _calls(source) if (name := _name_opened(call)) is not None}
     return tuple(Opened(name, member, How.PYTHON) for name in sorted(names)[:_MAX_NAMES])
+
+
+def _calls_with_literal(source: bytes, word: bytes) -> bool:
+    """Return whether the name of an opener that ends with *word*, a parenthesis and a quotation mark stand together."""
+    at = source.find(word)
+    while at >= 0:
+        end = at + len(word)
+        if source[max(end - 16, 0) : end].endswith(_OPENERS_WRITTEN) and _LITERAL_CALL.match(source, end):
+            return True
+        at = source.find(word, end)
+    return False
 
 
 def _calls(source: bytes) -> list[ast.Call]:

@@ -105,7 +105,8 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 def _system_directories(architecture: str, libc: Libc) -> tuple[str, ...]:
-    if libc is Libc.BIONIC:
+    # Android's files are built elsewhere, and of other machines nothing is known.
+    if libc is Libc.BIONIC or architecture not in MACHINES:
         return ()
     triplet = _TRIPLETS.get(architecture, architecture)
     if libc is Libc.MUSL:
@@ -168,7 +169,7 @@ def locate(
     A file of another machine or C library is passed over and remembered as rejected.
     """
     paths, files, rejected = dict(known.paths), dict(known.files), dict(known.rejected)
-    names = dict(known.names)
+    candidates = dict(known.candidates)
     loaders = {real: requester for (requester, _), real in reversed(paths.items()) if real is not None}
     for requester, soname in wanted:
         line = [(name, requesters.get(name) or files.get(name)) for name in _line(requester, loaders)]
@@ -186,11 +187,10 @@ def locate(
                 rejected.setdefault(soname, f"{candidate} {reason}")
                 continue
             files[real] = found
-            names.setdefault(real, candidate)
-            paths[requester, soname] = real
+            paths[requester, soname], candidates[requester, soname] = real, candidate
             loaders.setdefault(real, requester)
             break
-    return replace(known, paths=paths, files=files, names=names, rejected=rejected, searched=path.directories)
+    return replace(known, paths=paths, files=files, candidates=candidates, rejected=rejected, searched=path.directories)
 
 
 def _line(requester: str, loaders: Mapping[str, str]) -> list[str]:
@@ -234,22 +234,24 @@ def _directories(line: Sequence[tuple[str, ElfFacts | None]], path: SearchPath) 
     DT_RPATH comes before LD_LIBRARY_PATH, and DT_RUNPATH after it. The DT_RPATH of the files for which it is loaded
     counts as well, unless it has a DT_RUNPATH; where one of them has a DT_RUNPATH, its DT_RPATH counts for nothing.
     """
-    _, facts = line[0]
-    late, early = [], []
+    requester, facts = line[0]
+    late: list[str] = []
+    early: list[str] = []
     if facts is not None and facts.runpath:
-        late = _run_path(*line[0])
+        late += run_path_directories(requester, facts).values()
     else:
-        early = [entry for name, f in line if f is not None and not f.runpath for entry in _run_path(name, f)]
+        for name, loader in line:
+            early += run_path_directories(name, loader).values() if loader is not None and not loader.runpath else ()
     return tuple(dict.fromkeys((*path.front, *early, *path.environment, *late, *path.system)))
 
 
-def _run_path(name: str, facts: ElfFacts | None) -> list[str]:
-    """Return the absolute directories of the run path of the file *name*."""
-    out: list[str] = []
-    for entry in facts.run_path if facts else ():
+def run_path_directories(requester: str, facts: ElfFacts) -> dict[str, str]:
+    """Return the run path entries of *requester* with the directories that they mean, those of a wheel left out."""
+    out: dict[str, str] = {}
+    for entry in facts.run_path:
         text = entry.replace("${ORIGIN}", "$ORIGIN")
-        if name.startswith("/"):
-            text = text.replace("$ORIGIN", str(Path(name).parent))
+        if requester.startswith("/"):
+            text = text.replace("$ORIGIN", str(Path(requester).parent))
         if text.startswith("/"):
-            out.append(text)
+            out[entry] = text
     return out
