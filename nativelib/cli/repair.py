@@ -14,6 +14,7 @@ from nativelib.cli.common import (
     Formatter,
     add_output_options,
     add_provider_options,
+    add_skip_option,
     directory,
     key_value,
     level,
@@ -131,6 +132,7 @@ def _add_library_options(group: argparse._ArgumentGroup) -> None:
         metavar="GLOB",
         help="leave libraries to the system whose soname or path matches, as drivers are",
     )
+    add_skip_option(group)
     group.add_argument(
         "--system-hint",
         action="append",
@@ -187,6 +189,7 @@ def request_of(args: argparse.Namespace, terminal: Terminal) -> RepairRequest:
     plat = args.plat or env.get("NATIVELIB_PLAT") or env.get("AUDITWHEEL_PLAT") or "auto"
     options = RepairOptions(
         excludes=tuple(args.exclude),
+        skips=tuple(args.skip),
         replace=frozenset(args.replace),
         plat=plat,
         only_plat=args.only_plat,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nativelib.cli.common import Formatter, add_output_options, add_provider_options
+from nativelib.cli.common import Formatter, add_output_options, add_provider_options, add_skip_option
 from nativelib.pipeline.inspect import InspectRequest, inspect_wheels
 from nativelib.plan.needs import by_requester
 
@@ -42,6 +42,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="GLOB",
         help="count libraries whose soname or path matches as the system's",
     )
+    add_skip_option(group)
     group.add_argument(
         "--ldpaths", metavar="DIRS", help="directories, joined by colons, that replace the system's search path"
     )
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         wheels=tuple(args.wheels),
         provided_by=tuple(args.provided_by),
         excludes=tuple(args.exclude),
+        skips=tuple(args.skip),
         python=args.python,
         ldpaths=args.ldpaths,
         ignore_isa=args.disable_isa_ext_check,
@@ -125,10 +127,10 @@ def to_json(found: WheelReport) -> dict[str, Any]:
         "file": str(found.file.absolute()),
         "name": wheel.name.normalized if wheel is not None else None,
         "version": wheel.name.version if wheel is not None else None,
-        "pure": wheel is not None and not wheel.elf,
+        "pure": wheel is not None and not wheel.elf and not wheel.unread,
         "libc": found.libc,
         "architecture": found.architecture,
-        "tag": verdict.tag if verdict is not None else "any" if wheel is not None else None,
+        "tag": verdict.tag if verdict is not None else "any" if wheel is not None and not wheel.unread else None,
         "versioned_symbols": {name: sorted(v) for name, v in sorted(verdict.versioned_symbols.items())}
         if verdict
         else {},

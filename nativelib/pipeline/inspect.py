@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from nativelib.errors import NativelibError
 from nativelib.facts.outside import Outside
 from nativelib.findings import Severity
 from nativelib.pipeline.repair import RepairRequest, read_needs, read_providers
-from nativelib.plan.answers import missing_findings
+from nativelib.plan.answers import missing_findings, skip_findings, unused_skips
 from nativelib.plan.needs import Answer, system_needs
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.repair import passed_note
@@ -34,6 +34,7 @@ class InspectRequest:
     wheels: tuple[Path, ...]
     provided_by: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
+    skips: tuple[str, ...] = ()
     python: str | None = None
     ldpaths: str | None = None
     ignore_isa: bool = False
@@ -71,7 +72,7 @@ def inspect_wheels(
         python=request.python,
         ldpaths=request.ldpaths,
         environ=request.environ,
-        options=RepairOptions(excludes=request.excludes, ignore_isa=request.ignore_isa),
+        options=RepairOptions(excludes=request.excludes, skips=request.skips, ignore_isa=request.ignore_isa),
     )
     try:
         providers = read_providers(asked)
@@ -84,7 +85,9 @@ def inspect_wheels(
             out.append(_report(path, read_needs(path, providers, asked), request))
         except NativelibError as problem:
             out.append(WheelReport(file=path, findings=problem.findings))
-    return tuple(out)
+    wheels = [found.wheel for found in out if found.wheel is not None]
+    unused = unused_skips(wheels, request.skips) if wheels else []
+    return tuple(replace(found, findings=(*found.findings, *unused)) for found in out)
 
 
 def _report(path: Path, read: WheelNeeds, request: InspectRequest) -> WheelReport:
@@ -108,5 +111,5 @@ def _report(path: Path, read: WheelNeeds, request: InspectRequest) -> WheelRepor
         needs=read.needs,
         outside=read.outside,
         verdict=verdict,
-        findings=(*wheel.findings, *missing),
+        findings=(*wheel.findings, *missing, *skip_findings(wheel, read.needs)),
     )

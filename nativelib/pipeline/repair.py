@@ -14,12 +14,12 @@ from nativelib.facts.outside import Outside
 from nativelib.findings import Code, Severity, error
 from nativelib.pipeline.answers import answer_all, gather_evidence
 from nativelib.pipeline.finish import drop_unchanged, finish
-from nativelib.plan.answers import broken_findings, raise_errors, unused_findings, unused_hints
+from nativelib.plan.answers import broken_findings, raise_errors, unused_findings, unused_hints, unused_skips
 from nativelib.plan.foreign import outer_sonames
 from nativelib.plan.inputs import RepairInput
 from nativelib.plan.needs import Ground, excluded, index_inside
 from nativelib.plan.options import RepairOptions
-from nativelib.plan.platform import architecture_of, check_provider, libc_of
+from nativelib.plan.platform import architecture_of, check_provider, foreign_note, libc_of
 from nativelib.plan.repair import passed_note
 from nativelib.plan.repair import plan_repair as plan_wheel
 from nativelib.plan.symbols import Evidence
@@ -152,7 +152,7 @@ def read_providers(request: RepairRequest) -> tuple[Provider, ...]:
 
 def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest) -> WheelNeeds:
     """Return the facts of the wheel at *path* with all answers final."""
-    wheel = read_wheel(path)
+    wheel = read_wheel(path, skip=request.options.skips)
     if not wheel.elf:
         return WheelNeeds(wheel=wheel)
     architecture = architecture_of(wheel.elf, wheel.name)
@@ -169,12 +169,14 @@ def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest
         policy=policy_libraries(libc, architecture),
         excludes=request.options.excludes,
         replace=request.options.replace,
+        unread=wheel.skipped,
     )
     directories = search_path(architecture, libc, ldpaths=request.ldpaths, environ=request.environ)
     needs, outside = answer_all(ground, directories)
     for provider in {need.provider.name: need.provider for need in needs if need.provider is not None}.values():
         check_provider(provider, architecture, libc)
-    wheel = replace(wheel, elf=files)
+    others = [name for name in wheel.elf if name not in files and name not in stubs]
+    wheel = replace(wheel, elf=files, findings=(*wheel.findings, *foreign_note(wheel, others, architecture)))
     return WheelNeeds(
         wheel=wheel,
         libc=libc,
@@ -258,7 +260,8 @@ def _unused(request: RepairRequest, providers: Sequence[Provider], reads: Sequen
         )
     )
     found = unused_findings(needs, providers, request.options.excludes, matched)
-    return [*found, *unused_hints(needs, request.options.system_hints)]
+    skips = unused_skips([read.wheel for read in reads], request.options.skips)
+    return [*found, *skips, *unused_hints(needs, request.options.system_hints)]
 
 
 def plan_repair(request: RepairRequest) -> tuple[RepairResult, ...]:

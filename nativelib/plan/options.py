@@ -17,6 +17,8 @@ class RepairOptions:
 
     excludes: tuple[str, ...] = ()
     """``--exclude``: globs over sonames and paths that are neither grafted nor missed."""
+    skips: tuple[str, ...] = ()
+    """``--skip``: globs over members that are not read as ELF files, and stay as they are."""
     replace: frozenset[str] = frozenset()
     """``--replace``: sonames for which a provider beats the wheel's own file."""
     plat: str = "auto"
