@@ -6,7 +6,7 @@ import os
 import resource
 import subprocess
 import sys
-import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,12 +28,7 @@ class Cost:
     """Seconds of processor time."""
 
 
-def costly(
-    *arguments: str | Path,
-    limits: Mapping[int, int],
-    env: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-) -> Cost:
+def costly(*arguments: str | Path, limits: Mapping[int, int], env: Mapping[str, str] | None = None) -> Cost:
     """Run ``nativelib ... --json`` under *limits*: resource (as of :mod:`resource`) to number.
 
     Raise ``RuntimeError`` if it shows a traceback.
@@ -45,14 +40,23 @@ def costly(
             resource.setrlimit(what, (number, number))
 
     environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        # Not run(): the cost of this very child is what wait4 tells, and getrusage only that of all children.
-        process = subprocess.Popen(argv, stdout=out, stderr=err, preexec_fn=limit, env=environ, cwd=cwd)  # noqa: PLW1509
+    with (
+        subprocess.Popen(
+            argv,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environ,
+            preexec_fn=limit,  # noqa: PLW1509
+        ) as process,
+        ThreadPoolExecutor() as pool,
+    ):
+        said = [pool.submit(stream.read) for stream in (process.stdout, process.stderr) if stream is not None]
+        # getrusage would tell the most of all children that there ever were; wait4 tells of this one.
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        err.seek(0)
-        answer = Answer(code=process.returncode, stdout=out.read().decode(), stderr=err.read().decode(errors="replace"))
-    if "Traceback" in answer.stderr:
-        raise RuntimeError(answer.stderr[-5000:])
+        stdout, stderr = (text.result() for text in said)
+    if "Traceback" in stderr:
+        raise RuntimeError(stderr[-5000:])
+    answer = Answer(code=process.returncode, stdout=stdout, stderr=stderr)
     return Cost(answer=answer, peak=usage.ru_maxrss << 10, cpu=usage.ru_utime + usage.ru_stime)
