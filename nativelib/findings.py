@@ -5,9 +5,12 @@ A finding never carries behaviour. Its code is API: users silence, count and sea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 
 class Severity(StrEnum):
@@ -35,6 +38,8 @@ class Code(StrEnum):
     TOOL_FAILED = "NL109"
     PURE_WHEEL = "NL110"
     LIBRARY_WHEEL = "NL111"
+    SKIPPED_MEMBER = "NL112"
+    UNUSED_SKIP = "NL113"
     PACKAGES_UNREADABLE = "NL114"
 
     MISSING_LIBRARY = "NL201"
@@ -113,6 +118,26 @@ class Finding:
         if self.symbols:
             out["symbols"] = list(self.symbols)
         return out
+
+
+def listing(names: Sequence[str], most: int = 2) -> str:
+    """Return the first *most* of *names*, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:most])} and {more} more"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Return how many *names* there are, in words for a message, with the first *most* of them."""
+    return f"{len(names)} {'file' if len(names) == 1 else 'files'} ({listing(names, most)})"
+
+
+def shortened(findings: Iterable[Finding], most: int = 200) -> tuple[Finding, ...]:
+    """Return *findings*; of a hundred thousand the first *most*, the last of which says that there are more."""
+    found = tuple(findings)
+    if len(found) <= most:
+        return found
+    last = found[most - 1]
+    return (*found[: most - 1], replace(last, message=f"{last.message} There are {len(found) - most} more like these."))
 
 
 def error(code: Code, where: str, message: str, remedy: str = "", symbols: tuple[str, ...] = ()) -> Finding:

@@ -55,6 +55,17 @@ def include(text: str) -> tuple[str, str | None]:
     return glob, str(Path(place).absolute()) if place else None
 
 
+def add_skip_option(group: argparse._ArgumentGroup) -> None:
+    """Add ``--skip``."""
+    group.add_argument(
+        "--skip",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="leave files of the wheel unread and untouched whose path in it matches, as for firmware; may be repeated",
+    )
+
+
 def key_value(text: str) -> tuple[str, str]:
     """Parse ``KEY=VALUE`` for argparse."""
     key, separator, value = text.partition("=")

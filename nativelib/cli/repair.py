@@ -15,6 +15,7 @@ from nativelib.cli.common import (
     add_output_options,
     add_provider_options,
     add_search_options,
+    add_skip_option,
     directory,
     include,
     key_value,
@@ -136,6 +137,7 @@ def _add_library_options(group: argparse._ArgumentGroup) -> None:
         metavar="GLOB",
         help="leave libraries to the system whose soname or path matches, as drivers are",
     )
+    add_skip_option(group)
     group.add_argument(
         "--include",
         action="append",
@@ -211,6 +213,7 @@ def request_of(args: argparse.Namespace, terminal: Terminal) -> RepairRequest:
     options = RepairOptions(
         excludes=tuple(args.exclude),
         includes=tuple(Include(glob=glob, path=place) for glob, place in dict.fromkeys(args.include)),
+        skips=tuple(args.skip),
         replace=frozenset(args.replace),
         plat=plat,
         policies=read_policies(args.policy) if args.policy is not None else (),

@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nativelib.cli.common import Formatter, add_output_options, add_provider_options, add_search_options
+from nativelib.cli.common import (
+    Formatter,
+    add_output_options,
+    add_provider_options,
+    add_search_options,
+    add_skip_option,
+)
 from nativelib.cli.graph import graph_file, save_graph
 from nativelib.cli.show_text import other_names, print_report
 from nativelib.pipeline.inspect import InspectRequest, inspect_wheels
@@ -51,6 +57,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="GLOB",
         help="count libraries whose soname or path matches as the system's",
     )
+    add_skip_option(group)
     add_search_options(group)
     group.add_argument(
         "--disable-isa-ext-check",
@@ -85,6 +92,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         wheels=tuple(args.wheels),
         provided_by=tuple(args.provided_by),
         excludes=tuple(args.exclude),
+        skips=tuple(args.skip),
         python=args.python,
         ldpaths=args.ldpaths,
         ldpaths_first=args.ldpaths_first,
@@ -133,14 +141,15 @@ def to_json(found: WheelReport, *, tree: bool = False) -> dict[str, Any]:
         }
         for member, facts in (wheel.elf.items() if wheel is not None else ())
     ]
+    pure = wheel is not None and not wheel.elf and not wheel.unread
     out: dict[str, Any] = {
         "file": str(found.file.absolute()),
         "name": wheel.name.normalized if wheel is not None else None,
         "version": wheel.name.version if wheel is not None else None,
-        "pure": wheel is not None and not wheel.elf,
+        "pure": pure,
         "libc": found.libc,
         "architecture": found.architecture,
-        "tag": verdict.tag if verdict is not None else "any" if wheel is not None and not wheel.elf else None,
+        "tag": verdict.tag if verdict is not None else "any" if pure else None,
         "aliases": other_names(found),
         "platforms": list(wheel.name.platforms) if wheel is not None else [],
         "why": [

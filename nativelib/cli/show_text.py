@@ -6,8 +6,9 @@ import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nativelib.findings import listing
 from nativelib.plan.audit import reasons, uses
-from nativelib.plan.needs import Answer, by_requester, listing
+from nativelib.plan.needs import Answer, by_requester
 from nativelib.plan.retag import deserved
 
 if TYPE_CHECKING:

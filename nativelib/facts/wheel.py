@@ -6,14 +6,16 @@ import posixpath
 import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from nativelib.facts.manifest import MANIFEST
+from nativelib.findings import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.hint import Opened
@@ -142,6 +144,19 @@ def companion_of(member: str, data_dir: str) -> str | None:
     return posixpath.join(directory, f"{behind['name']}.py") if behind else None
 
 
+def skipped_members(names: Iterable[str], globs: Iterable[str], dist_info: str) -> tuple[str, ...]:
+    """Return those of the members *names* that a glob of ``--skip`` matches.
+
+    ``*`` also matches ``/``. The directory *dist_info* is never left as it is: a repair has to write it.
+    """
+    globs = tuple(globs)
+    return tuple(
+        name
+        for name in names
+        if not name.startswith(f"{dist_info}/") and any(fnmatchcase(name, glob) for glob in globs)
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """One file in the archive. Directory entries are not members."""
@@ -192,6 +207,8 @@ class WheelFacts:
     """Content of small members that plans edit or read: ``__init__.py``, ``_distributor_init.py``, dist-info files."""
     opened: tuple[Opened, ...] = ()
     """Libraries that its code seems to open at run time, in the order of the archive; empty unless asked for."""
+    skipped: tuple[str, ...] = ()
+    """Members that were not read as ELF files, because the user said so."""
     findings: tuple[Finding, ...] = ()
     """What reading found and lived with: an unreadable ELF file that nothing may need, for example."""
 
@@ -199,6 +216,11 @@ class WheelFacts:
     def filename(self) -> str:
         """The file name as a string."""
         return str(self.name)
+
+    @property
+    def unread(self) -> bool:
+        """Whether it has, or may have, ELF files of which nothing is known."""
+        return bool(self.skipped) or any(finding.code is Code.BAD_ELF for finding in self.findings)
 
     @property
     def is_library_wheel(self) -> bool:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from nativelib.errors import NativelibError, PlanError
 from nativelib.facts.elf import MACHINES
-from nativelib.facts.manifest import SYSTEM_STUBS
 from nativelib.facts.outside import Outside
 from nativelib.findings import Code, Severity, note
 from nativelib.pipeline.repair import RepairRequest, WheelNeeds, answer_needs, read_providers
-from nativelib.plan.answers import missing_findings
+from nativelib.plan.answers import missing_findings, skip_findings, unused_skips
 from nativelib.plan.audit import leak_findings, leaks, undeserved
-from nativelib.plan.needs import Answer, Ground, index_inside, listing, system_needs
+from nativelib.plan.needs import Answer, Ground, index_inside, system_needs
 from nativelib.plan.opened import answer_opened, opened_findings
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import likely_platform, own_policy
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from nativelib.facts.elf import ElfFacts
     from nativelib.facts.provider import Provider
     from nativelib.facts.wheel import WheelFacts
     from nativelib.findings import Finding
@@ -46,6 +44,7 @@ class InspectRequest:
     wheels: tuple[Path, ...]
     provided_by: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
+    skips: tuple[str, ...] = ()
     python: str | None = None
     ldpaths: str | None = None
     ldpaths_first: str | None = None
@@ -102,6 +101,7 @@ def inspect_wheels(
         environ=request.environ,
         options=RepairOptions(
             excludes=request.excludes,
+            skips=request.skips,
             ignore_isa=request.ignore_isa,
             policies=request.policies,
             plat=request.policies[0].name if request.policies else "auto",
@@ -115,14 +115,16 @@ def inspect_wheels(
     for path in request.wheels:
         report(f"reading {path.name}")
         try:
-            wheel = read_wheel(path, hints=True)
+            wheel = read_wheel(path, hints=True, skip=request.skips)
             out.append(_report(path, wheel, *_answered(wheel, providers, asked), asked.options))
         except NativelibError as problem:
             out.append(WheelReport(file=path, findings=problem.findings))
         except OSError as problem:  # no directory for temporary files, for example
             failure = write_failed(str(problem.filename or path), problem)
             out.append(WheelReport(file=path, findings=failure.findings))
-    return tuple(out)
+    wheels = [found.wheel for found in out if found.wheel is not None]
+    unused = unused_skips(wheels, request.skips) if wheels else []
+    return tuple(replace(found, findings=(*found.findings, *unused)) for found in out)
 
 
 def _answered(
@@ -161,9 +163,9 @@ def _report(
     findings = (
         *errors,
         *wheel.findings,
-        *_passed_over(whole, wheel),
         *(undeserved(wheel.name, verdict) if verdict is not None and not errors else ()),
         *_missing(read),
+        *skip_findings(wheel, read.needs),
         *leak_findings(leaking),
         *_own_policy(read, external, options),
         *opened_findings(opened),
@@ -223,17 +225,3 @@ def _mixed(whole: WheelFacts, read: WheelNeeds) -> bool:
     libcs = {facts.libc for facts in read.wheel.elf.values()} - {None}
     extensions = {facts.architecture for facts in whole.elf.values() if facts.python_extension}
     return len(libcs) > 1 or len(extensions) > 1
-
-
-def _passed_over(whole: WheelFacts, wheel: WheelFacts) -> tuple[Finding, ...]:
-    """Return a note about ELF files that are for other machines than the wheel."""
-    others: dict[str, ElfFacts] = {
-        name: facts
-        for name, facts in whole.elf.items()
-        if name not in wheel.elf and not (whole.is_library_wheel and SYSTEM_STUBS in name)
-    }
-    if not others:
-        return ()
-    named = listing([f"{name} ({facts.architecture})" for name, facts in others.items()])
-    text = f"ELF files for other machines are not looked at: {named}."
-    return (note(Code.MIXED_MACHINES, wheel.filename, text),)

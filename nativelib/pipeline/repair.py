@@ -14,13 +14,13 @@ from nativelib.facts.package import Owners
 from nativelib.findings import Code, Severity, error
 from nativelib.pipeline.answers import answer_all, gather_evidence, graft_sources, included_target, read_included
 from nativelib.pipeline.finish import drop_unchanged, finish
-from nativelib.plan.answers import broken_findings, raise_errors, unused_findings, unused_hints
+from nativelib.plan.answers import broken_findings, raise_errors, unused_findings, unused_hints, unused_skips
 from nativelib.plan.foreign import outer_sonames
 from nativelib.plan.include import with_needs
 from nativelib.plan.inputs import RepairInput
 from nativelib.plan.needs import Ground, excluded, index_inside
 from nativelib.plan.options import RepairOptions
-from nativelib.plan.platform import architecture_of, check_provider, libc_of, own_policy
+from nativelib.plan.platform import architecture_of, check_provider, foreign_note, libc_of, own_policy
 from nativelib.plan.repair import passed_note
 from nativelib.plan.repair import plan_repair as plan_wheel
 from nativelib.plan.symbols import Evidence
@@ -169,7 +169,9 @@ def read_providers(request: RepairRequest) -> tuple[Provider, ...]:
 
 def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest) -> WheelNeeds:
     """Return the facts of the wheel at *path* with all answers final."""
-    return answer_needs(read_wheel(path, hints=bool(request.options.includes)), providers, request)
+    options = request.options
+    wheel = read_wheel(path, hints=bool(options.includes), skip=options.skips)
+    return answer_needs(wheel, providers, request)
 
 
 def answer_needs(
@@ -208,12 +210,15 @@ def answer_needs(
         replace=request.options.replace,
         libc=libc,
         included=[item.path for item in included],
+        unread=wheel.skipped,
     )
     needs, outside = answer_all(ground, directories, known)
     for provider in {need.provider.name: need.provider for need in needs if need.provider is not None}.values():
         check_provider(provider, architecture, libc)
+    others = [name for name, facts in wheel.elf.items() if facts.architecture != architecture]
+    wheel = replace(wheel, elf=files, findings=(*wheel.findings, *foreign_note(wheel, others, architecture)))
     return WheelNeeds(
-        wheel=replace(wheel, elf=files),
+        wheel=wheel,
         libc=libc,
         architecture=architecture,
         needs=needs,
@@ -318,7 +323,8 @@ def _unused(request: RepairRequest, providers: Sequence[Provider], reads: Sequen
         )
     )
     found = unused_findings(needs, providers, request.options.excludes, matched)
-    return [*found, *unused_hints(needs, request.options.system_hints)]
+    skips = unused_skips([read.wheel for read in reads], request.options.skips)
+    return [*found, *skips, *unused_hints(needs, request.options.system_hints)]
 
 
 def plan_repair(request: RepairRequest) -> tuple[RepairResult, ...]:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from nativelib.errors import PlanError
 from nativelib.facts.tags import is_extension
-from nativelib.findings import Code, Finding, Severity, error, warning
+from nativelib.facts.wheel import skipped_members
+from nativelib.findings import Code, Finding, Severity, error, listing, warning
 from nativelib.plan.foreign import chain
-from nativelib.plan.needs import Answer, listing
+from nativelib.plan.needs import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -44,11 +45,15 @@ def missing_findings(
     With *once* there is one for each library, which names further files that need it.
     """
     searched = ", ".join(outside.searched) or "nothing: the search path is empty"
+    out: list[Finding] = []
     requesters: dict[tuple[str, str], list[str]] = {}
     for need in needs:
-        if need.answer is Answer.MISSING:
+        if need.answer is not Answer.MISSING:
+            continue
+        if need.unread is not None:
+            out.append(_unread_finding(need, severity))
+        else:
             requesters.setdefault(("" if once else need.requester, need.soname), []).append(need.requester)
-    out: list[Finding] = []
     for (_, soname), files in requesters.items():
         where, *others = dict.fromkeys(files)
         passed = f" ({outside.rejected[soname]})" if soname in outside.rejected else ""
@@ -64,6 +69,35 @@ def missing_findings(
             )
         )
     return out
+
+
+def _unread_finding(need: Need, severity: Severity) -> Finding:
+    message = f"It needs {need.soname}, which the loader would find as {need.unread}, and --skip leaves that unread."
+    remedy = f"Narrow the glob, or say that {need.soname} need not be looked at (--exclude {need.soname})."
+    return Finding(code=Code.MISSING_LIBRARY, severity=severity, where=need.requester, message=message, remedy=remedy)
+
+
+def skip_findings(wheel: WheelFacts, needs: Sequence[Need]) -> list[Finding]:
+    """Return a warning for each library that is copied in though an unread file of *wheel* has its name."""
+    skipped = {posixpath.basename(name): name for name in wheel.skipped}
+    text = "It needs {0}, which is copied in from {1}; {2}, a file of that name, is left unread by --skip."
+    remedy = "Narrow the glob if that file is meant."
+    return [
+        warning(Code.SKIPPED_MEMBER, n.requester, text.format(n.soname, n.source, skipped[n.soname]), remedy)
+        for n in needs
+        if n.answer is Answer.GRAFT and n.soname in skipped
+    ]
+
+
+def unused_skips(wheels: Sequence[WheelFacts], skips: Sequence[str]) -> list[Finding]:
+    """Return a warning for each glob of *skips* that matches no file of any of *wheels*."""
+    names = [(wheel.dist_info, [member.name for member in wheel.members]) for wheel in wheels]
+    text = "--skip {} matches no file of any wheel of the call."
+    return [
+        warning(Code.UNUSED_SKIP, glob, text.format(glob), "Write the path as it stands in the archive; * matches /.")
+        for glob in dict.fromkeys(skips)
+        if not any(skipped_members(members, [glob], dist_info) for dist_info, members in names)
+    ]
 
 
 def forgotten_findings(needs: Sequence[Need], earlier: Mapping[str, str]) -> list[Finding]:

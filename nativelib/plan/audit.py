@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from nativelib.facts.tags import Family, PlatformTag
 from nativelib.facts.wheel import place_of
-from nativelib.findings import Code, Finding, warning
+from nativelib.findings import Code, Finding, listing, warning
 from nativelib.plan.graft import inside
-from nativelib.plan.needs import Answer, is_graft, listing
+from nativelib.plan.needs import Answer, is_graft
 from nativelib.policy.judge import ObstacleKind
 
 if TYPE_CHECKING:

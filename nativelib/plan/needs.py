@@ -48,6 +48,8 @@ class Need:
     library: ProvidedLibrary | None = None
     replaces: str | None = None
     """Member of the wheel that the provider makes needless."""
+    unread: str | None = None
+    """Member that the loader would take, and of which nothing is known: the reason why the answer is ``missing``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,8 @@ class Ground:
     """Android's loader finds the interpreter's symbols in libpython alone, so that the need of it stays (PEP 738)."""
     included: Sequence[str] = ()
     """Paths of files outside that are copied in although no file needs them."""
+    unread: Collection[str] = ()
+    """Further files of the wheel, of which nothing is known."""
 
 
 def index_inside(files: Mapping[str, ElfFacts]) -> dict[str, tuple[str, ...]]:
@@ -104,7 +108,7 @@ def resolve(ground: Ground, outside: Outside) -> tuple[Need, ...]:
 
 def unsearched(needs: Sequence[Need], outside: Outside) -> tuple[tuple[str, str], ...]:
     """Return the (requester, soname) pairs that must be searched before the answers are final."""
-    keys = ((need.requester, need.soname) for need in needs if need.answer is Answer.MISSING)
+    keys = ((n.requester, n.soname) for n in needs if n.answer is Answer.MISSING and n.unread is None)
     return tuple(dict.fromkeys(key for key in keys if key not in outside.paths))
 
 
@@ -119,6 +123,9 @@ def _answer(requester: str, facts: ElfFacts, soname: str, ground: Ground, outsid
     member = _member(requester, facts, soname, ground)
     if member is not None and not (offers and _provider_wins(member, soname, offers[0][1], ground)):
         return Need(requester=requester, soname=soname, answer=Answer.WHEEL, source=member)
+    unread = _nearest(requester, facts, soname, ground.unread)
+    if unread is not None and not excluded(soname, None, ground.excludes):
+        return Need(requester=requester, soname=soname, answer=Answer.MISSING, unread=unread)
     if offers:
         provider, library = offers[0]
         return Need(
@@ -168,18 +175,25 @@ def _member(requester: str, facts: ElfFacts, soname: str, ground: Ground) -> str
     candidates = [name for name in ground.inside.get(soname, ()) if name != requester]
     if not candidates:
         return None
+    home = place_of(requester).scheme
+    near = [name for name in candidates if place_of(name).scheme == home]
+    return _nearest(requester, facts, soname, candidates) or (near or candidates)[0]
+
+
+def _nearest(requester: str, facts: ElfFacts, soname: str, candidates: Collection[str]) -> str | None:
+    """Return the one of *candidates* to which a run path leads, or that lies beside, under the name *soname*."""
     home = place_of(requester)
-    places = {name: place_of(name) for name in candidates}
+    places = {name: place_of(name) for name in candidates if posixpath.basename(name) == soname}
+    if not places:
+        return None
     origins = [entry for entry in facts.run_path if entry.startswith(("$ORIGIN", "${ORIGIN}"))]
     for entry in (*origins, "$ORIGIN"):
         tail = entry.replace("${ORIGIN}", "$ORIGIN").removeprefix("$ORIGIN").lstrip("/")
         directory = posixpath.normpath(posixpath.join(home.directory or ".", tail))
         for name, place in places.items():
-            same = posixpath.normpath(place.directory or ".") == directory
-            if place.scheme == home.scheme and same and posixpath.basename(place.path) == soname:
+            if place.scheme == home.scheme and posixpath.normpath(place.directory or ".") == directory:
                 return name
-    near = [name for name, place in places.items() if place.scheme == home.scheme]
-    return (near or candidates)[0]
+    return None
 
 
 def _provider_wins(member: str, soname: str, library: ProvidedLibrary, ground: Ground) -> bool:
@@ -234,9 +248,3 @@ def system_needs(
             if need.answer in answers and name in out:
                 out[name].add(need.soname)
     return {name: frozenset(sonames) for name, sonames in out.items()}
-
-
-def listing(names: Sequence[str], limit: int = 2) -> str:
-    """Return the first *names*, and how many more there are."""
-    more = len(names) - limit
-    return ", ".join(names) if more <= 0 else f"{', '.join(names[:limit])} and {more} more"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from nativelib.facts.elf import is_libpython
 from nativelib.facts.hint import How
 from nativelib.facts.tags import is_extension
-from nativelib.findings import Code, Finding, note
+from nativelib.findings import Code, Finding, listing, note
 from nativelib.plan.graft import link_name
-from nativelib.plan.needs import Answer, excluded, listing
+from nativelib.plan.needs import Answer, excluded
 from nativelib.policy.judge import is_loader
 
 if TYPE_CHECKING:

@@ -31,6 +31,8 @@ class RepairOptions:
     """``--exclude``: globs over sonames and paths that are neither grafted nor missed."""
     includes: tuple[Include, ...] = ()
     """``--include``: libraries that are copied in although no file needs them."""
+    skips: tuple[str, ...] = ()
+    """``--skip``: globs over members that are not read as ELF files, and stay as they are."""
     replace: frozenset[str] = frozenset()
     """``--replace``: sonames for which a provider beats the wheel's own file."""
     plat: str = "auto"

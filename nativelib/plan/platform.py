@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from nativelib.errors import PlanError
 from nativelib.facts.elf import MACHINES, Libc
 from nativelib.facts.tags import Family, PlatformTag, libc_of_extension
-from nativelib.findings import Code
+from nativelib.findings import Code, Finding, listed, note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.provider import Provider
-    from nativelib.facts.wheel import WheelName
+    from nativelib.facts.wheel import WheelFacts, WheelName
     from nativelib.plan.options import RepairOptions
     from nativelib.policy.values import Policy
 
@@ -73,7 +73,7 @@ def architecture_of(files: Mapping[str, ElfFacts], name: WheelName) -> str:
             Code.WRONG_ARCHITECTURE,
             member,
             f"This file is for {machine}, and the wheel's name says {tagged}.",
-            "Rename the wheel, or build it for the right machine.",
+            "Rename the wheel, build it for the right machine, or leave data for other machines unread (--skip).",
         )
     return architecture_of_files(files, where=str(name))
 
@@ -133,6 +133,15 @@ def own_policy(options: RepairOptions, libc: Libc, architecture: str) -> Policy 
         text = f"{name} is for {fitting[0].libc}, and the wheel is linked with {libc}."
         raise PlanError.of(Code.WRONG_LIBC, "--policy", text)
     return fitting[0]
+
+
+def foreign_note(wheel: WheelFacts, members: Sequence[str], architecture: str) -> list[Finding]:
+    """Return the note that *members* are for another machine than the wheel: data to it, which no loader opens."""
+    if not members:
+        return []
+    machines = ", ".join(sorted({wheel.elf[name].architecture for name in members}))
+    message = f"{listed(members)} for {machines} in a wheel for {architecture}: counted as data, and left as it is."
+    return [note(Code.MIXED_MACHINES, wheel.filename, message)]
 
 
 def check_provider(provider: Provider, architecture: str, libc: Libc | None) -> None:

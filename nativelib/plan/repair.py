@@ -6,9 +6,9 @@ import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nativelib.findings import Code, Finding, note
+from nativelib.findings import Code, Finding, error, note
 from nativelib.plan import dist_info, hooks
-from nativelib.plan.answers import answer_findings, broken_findings, forgotten_findings, raise_errors
+from nativelib.plan.answers import answer_findings, broken_findings, forgotten_findings, raise_errors, skip_findings
 from nativelib.plan.edits import elf_changes
 from nativelib.plan.include import included_members
 from nativelib.plan.needs import Answer
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nativelib.plan.inputs import RepairInput
     from nativelib.plan.needs import Need
     from nativelib.plan.options import RepairOptions
+    from nativelib.plan.values import Action
 
 
 def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
@@ -34,6 +35,7 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     """
     wheel = given.wheel
     findings = [*broken_findings(wheel, given.needs), *answer_findings(given.needs, given.outside, options)]
+    findings += skip_findings(wheel, given.needs)
     findings += forgotten_findings(given.needs, dist_info.earlier_providers(wheel))
     raise_errors(findings, options)
     changes = elf_changes(given, options)
@@ -50,13 +52,15 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     info_actions = dist_info.plan_dist_info(given, tagging, requires, provided, grafted, changes.removed, included)
     findings += [*tagging.findings, *requires.findings, *(given.owners.findings if grafted else ())]
     raise_errors(findings, options)
+    actions = (*changes.actions(options), *hook_actions, *info_actions)
+    raise_errors(_touched(wheel, actions), options)
     companions = {move.companion for move in changes.moves}
     return Plan(
         source=wheel.path,
         source_sha256=wheel.sha256,
         output=tagging.filename,
         dist_info=wheel.dist_info,
-        actions=(*changes.actions(options), *hook_actions, *info_actions),
+        actions=actions,
         summary=Summary(
             tags=tagging.platforms,
             requires=requires.values,
@@ -68,6 +72,13 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
         findings=tuple(findings),
         level=options.level,
     )
+
+
+def _touched(wheel: WheelFacts, actions: Sequence[Action]) -> list[Finding]:
+    """Return an error for each action on a file that the user wants to stay as it is: a module that gets the hook."""
+    text = "--skip leaves this file as it is, but the repair has to change it."
+    skipped = frozenset(wheel.skipped)
+    return [error(Code.SKIPPED_MEMBER, a.member, text, "Narrow the glob.") for a in actions if a.member in skipped]
 
 
 def _provided(needs: Sequence[Need]) -> tuple[Provided, ...]:
@@ -98,4 +109,5 @@ def passed_note(wheel: WheelFacts) -> Finding:
     if wheel.is_library_wheel:
         message = "It is a library wheel of nativelib: what it needs was settled by the build. It is passed through."
         return note(Code.LIBRARY_WHEEL, wheel.filename, message)
-    return note(Code.PURE_WHEEL, wheel.filename, "It has no ELF files, and is passed through unchanged.")
+    what = "no ELF file that was read" if wheel.unread else "no ELF files"
+    return note(Code.PURE_WHEEL, wheel.filename, f"It has {what}, and is passed through unchanged.")

@@ -13,7 +13,7 @@ from nativelib.errors import ReadError
 from nativelib.facts import zipformat as z
 from nativelib.facts.order import member_order
 from nativelib.facts.wheel import WheelName
-from nativelib.findings import Code, Finding, error
+from nativelib.findings import Code, Finding, error, shortened
 from nativelib.read.archive_directory import (
     TAIL,
     End,
@@ -160,7 +160,7 @@ class WheelArchive:
         headers = self._local_headers(raw, problems)
         problems.extend(self._layout_problems(raw, headers))
         if problems:
-            raise ReadError(problems)
+            raise ReadError(shortened(problems))
         return raw, headers
 
     def _local_headers(self, raw: Sequence[RawEntry], problems: list[Finding]) -> list[_LocalHeader]:

@@ -24,7 +24,7 @@ from elftools.elf.structs import ELFStructs
 from nativelib.errors import ReadError
 from nativelib.facts.elf import DlopenNote, ElfFacts, Machine
 from nativelib.findings import Code
-from nativelib.read.elf_image import Image, Segment, Strings, bad_elf
+from nativelib.read.elf_image import PATH_MAX, Image, Segment, Strings, bad_elf
 from nativelib.read.elf_symbols import DT_STRSZ, DT_STRTAB, DT_SYMENT, count_symbols, read_symbols, read_versions
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _dynsym_size(image: Image, offset: int, count: int) -> int | None:
 
 def _interpreter(image: Image, header: _Header) -> str | None:
     for segment in header.of_kind(_PT_INTERP):
-        text = bytes(image.take(segment.offset, min(segment.size, 4096), "PT_INTERP"))  # PATH_MAX
+        text = bytes(image.take(segment.offset, min(segment.size, PATH_MAX), "PT_INTERP"))
         return text.partition(b"\0")[0].decode(errors="backslashreplace")
     return None
 

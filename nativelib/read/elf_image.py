@@ -24,7 +24,8 @@ Buffer: TypeAlias = "bytes | mmap.mmap | memoryview"
 # Without a limit a table of N bytes without a NUL has N names of N/2 bytes on average.
 _NAME_BYTES_PER_TABLE_BYTE = 8
 _MOST_NAME_BYTES = 256 << 20
-_PATH_MAX = 4096
+PATH_MAX = 4096
+"""Bytes of the longest path that open(2) takes."""
 
 
 class Segment(NamedTuple):
@@ -100,22 +101,21 @@ class Strings:
         self._table = table
         self._left = min(_NAME_BYTES_PER_TABLE_BYTE * len(table), _MOST_NAME_BYTES)
 
-    def at(self, offset: int) -> str:
-        """Return the string at *offset*; ``ReadError`` if it is not within the table."""
+    def at(self, offset: int, most: int = _MOST_NAME_BYTES) -> str:
+        """Return the string at *offset*; ``ReadError`` if it is not within the table, or longer than *most* bytes."""
         end = self._table.find(b"\0", offset)
         if end < 0:
             raise self._image.bad(f"broken string table: no string ends after its byte {offset}")
         self._left -= end - offset
         if self._left < 0:
             raise self._image.bad("broken string table: its strings overlap far more than a linker makes them")
+        if end - offset > most:
+            raise self._image.bad(f"a name of {end - offset} bytes, where {most} are the most that can be meant")
         return self._table[offset:end].decode(errors="backslashreplace")
 
     def path_at(self, offset: int, count: int = 1) -> str:
         """Return the string at *offset* as :meth:`at`, where it is a path or a list of at most *count* paths."""
-        text = self.at(offset)
-        if len(text) > count * _PATH_MAX:  # open(2) takes no longer ones
-            raise self._image.bad(f"a name of {len(text)} characters, longer than a path can be")
-        return text
+        return self.at(offset, count * PATH_MAX)
 
 
 def bad_elf(where: str, message: str) -> NativelibError:

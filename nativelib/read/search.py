@@ -158,6 +158,10 @@ def _matches(pattern: Path) -> list[Path]:
     return sorted((path for path in found if pattern.name[0] == "." or path.name[0] != "."), key=str)
 
 
+# What lies here looks like files, but reading may wait for ever or never end: /proc/kmsg, /proc/kcore.
+_NOT_FILES = ("/proc/", "/sys/")
+
+
 def locate(
     wanted: Iterable[tuple[str, str]],
     requesters: Mapping[str, ElfFacts],
@@ -176,6 +180,9 @@ def locate(
         paths[requester, soname] = None
         for candidate in _candidates(line, soname, path):
             real = os.path.realpath(candidate)
+            if real.startswith(_NOT_FILES):
+                rejected.setdefault(soname, f"{candidate} is no file of a disk")
+                continue
             found = files.get(real)
             try:
                 found = found or read_elf_file(Path(real))

@@ -11,13 +11,13 @@ from packaging.version import InvalidVersion, Version
 from nativelib.errors import ReadError
 from nativelib.facts.metadata import parse_metadata, parse_wheel_text
 from nativelib.facts.record import parse_record, record_problems
-from nativelib.facts.wheel import WheelFacts, companion_of
-from nativelib.findings import Code, Severity, error
+from nativelib.facts.wheel import WheelFacts, companion_of, skipped_members
+from nativelib.findings import Code, Severity, error, listed, note, shortened
 from nativelib.read.archive import WheelArchive
 from nativelib.read.contents import read_contents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from nativelib.facts.record import RecordEntry
@@ -32,12 +32,13 @@ _MAX_ALL_TEXT: Final = 48 << 20
 _REQUIRED: Final = ("METADATA", "WHEEL", "RECORD")
 
 
-def read_wheel(path: Path, *, check_record: bool = True, hints: bool = False) -> WheelFacts:
+def read_wheel(path: Path, *, check_record: bool = True, hints: bool = False, skip: Sequence[str] = ()) -> WheelFacts:
     """Return what is known about the wheel file *path*.
 
     Every member is unpacked once, checked against its CRC and hashed. With ``check_record``, RECORD must list every
     member with its digest and size, and nothing else (PEP 376, PEP 427). With ``hints``, the facts have the libraries
-    that code opens at run time. Raises :class:`ReadError` with all problems
+    that code opens at run time. Members that match a glob of ``skip`` are not read as ELF files. Raises
+    :class:`ReadError` with all problems
     of one kind at once: ``NOT_FOUND``, ``NOT_A_WHEEL`` (also for damaged members), ``UNSAFE_MEMBER``, ``BAD_RECORD``,
     or ``BAD_METADATA`` where METADATA or WHEEL is missing, wrong, or does not fit the file name. A broken ELF
     member is no error, but a warning in the facts: perhaps nothing needs it.
@@ -48,11 +49,13 @@ def read_wheel(path: Path, *, check_record: bool = True, hints: bool = False) ->
         record = _read_record(archive, dist_info) if check_record else ()
         data_dir = f"{dist_info.removesuffix('.dist-info')}.data"
         companions = frozenset(companion_of(entry.name, data_dir) for entry in archive.entries)
+        skipped = skipped_members((entry.name for entry in archive.entries), skip, dist_info)
         contents, sha256 = read_contents(
             archive,
             wanted=lambda entry: _is_text(entry, dist_info) or (entry.size <= _MAX_TEXT and entry.name in companions),
             algorithms={line.path: line.algorithm for line in record},
             hints=hints,
+            unread=frozenset(skipped),
         )
         normal = archive.is_normal(dist_info)
         entries, name = archive.entries, archive.name
@@ -80,13 +83,21 @@ def read_wheel(path: Path, *, check_record: bool = True, hints: bool = False) ->
             if (text := by_name[entry.name].text) is not None and entry.size <= _MAX_TEXT
         },
         opened=tuple(opened for content in contents for opened in content.opened),
-        findings=tuple(finding for content in contents for finding in content.findings),
+        skipped=skipped,
+        findings=(*(finding for content in contents for finding in content.findings), *_skip_note(skipped, name)),
     )
+
+
+def _skip_note(skipped: Sequence[str], name: WheelName) -> Iterator[Finding]:
+    """Yield the note that says what was not read, if anything was not."""
+    if skipped:
+        message = f"--skip leaves {listed(skipped)} as they are, and none of it was read as an ELF file."
+        yield note(Code.SKIPPED_MEMBER, str(name), message)
 
 
 def _raise_for(findings: Iterable[Finding]) -> None:
     """Raise all *findings* as one error, if there are any."""
-    problems = tuple(findings)
+    problems = shortened(findings)
     if problems:
         raise ReadError(problems)
 
