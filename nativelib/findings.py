@@ -63,6 +63,7 @@ class Code(StrEnum):
 
     POLICY_NOT_MET = "NL601"
     NO_POLICY = "NL602"
+    BEYOND_TAG = "NL610"
 
     BAD_SPEC = "NL701"
     NO_LIBRARY = "NL702"

@@ -13,7 +13,7 @@ from nativelib.plan.answers import missing_findings
 from nativelib.plan.needs import Answer, system_needs
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.repair import passed_note
-from nativelib.plan.retag import vouched
+from nativelib.plan.retag import beyond_tag, vouched
 from nativelib.policy.judge import judge
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def _report(path: Path, read: WheelNeeds, request: InspectRequest) -> WheelRepor
         libc=read.libc,
         architecture=read.architecture,
         ignore_isa=request.ignore_isa,
+        narrow=wheel.name.narrow_unicode,
         vouched=vouched(wheel.name.platforms, "auto"),
     )
     missing = missing_findings(read.needs, read.outside, Severity.WARNING)
@@ -108,5 +109,5 @@ def _report(path: Path, read: WheelNeeds, request: InspectRequest) -> WheelRepor
         needs=read.needs,
         outside=read.outside,
         verdict=verdict,
-        findings=(*wheel.findings, *missing),
+        findings=(*wheel.findings, *missing, *beyond_tag(wheel.elf, read.libc)),
     )

@@ -17,7 +17,7 @@ from nativelib.plan.library_manifest import alias_findings, plan_manifest, requi
 from nativelib.plan.needs import system_needs
 from nativelib.plan.proofs import prove_all
 from nativelib.plan.requirement import MARKER, requirement, specifier
-from nativelib.plan.retag import choose, vouched
+from nativelib.plan.retag import beyond_tag, choose, vouched
 from nativelib.plan.sbom import component, extend_sbom
 from nativelib.plan.values import Assemble, Describe, Graft, Grafted, Plan, Provided, Summary, Write
 from nativelib.policy.judge import judge
@@ -147,7 +147,8 @@ def _platforms(given: LibraryInput, layout: Layout, options: RepairOptions) -> t
         ignore_isa=options.ignore_isa,
         vouched=vouched((), options.plat),
     )
-    return choose(verdict, (f"linux_{given.architecture}",), given.architecture, options)
+    platforms, findings = choose(verdict, (f"linux_{given.architecture}",), given.architecture, options)
+    return platforms, [*findings, *beyond_tag(files, given.libc)]
 
 
 def _dist_info(given: LibraryInput, layout: Layout, name: WheelName, manifest: Manifest) -> list[Action]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nativelib.facts.elf import Libc
 from nativelib.facts.tags import Family, PlatformTag
-from nativelib.findings import Code, Finding, error, warning
+from nativelib.findings import Code, Finding, error, note, warning
 from nativelib.plan.needs import system_needs
 from nativelib.policy.judge import judge, lookup, platform_tags
 
@@ -41,12 +41,14 @@ def retag(
         libc=given.libc,
         architecture=given.architecture,
         ignore_isa=options.ignore_isa,
+        narrow=name.narrow_unicode,
         vouched=vouched(name.platforms, options.plat),
     )
     platforms, findings = choose(verdict, name.platforms, given.architecture, options)
+    beyond = beyond_tag(after, given.libc)
     if not options.update_tags:
-        return Tagging(platforms=name.platforms, filename=str(name), verdict=verdict, findings=())
-    findings += newer_providers(given, platforms)
+        return Tagging(platforms=name.platforms, filename=str(name), verdict=verdict, findings=beyond)
+    findings += [*newer_providers(given, platforms), *beyond]
     return Tagging(
         platforms=platforms, filename=str(name.with_platforms(platforms)), verdict=verdict, findings=tuple(findings)
     )
@@ -115,6 +117,19 @@ def _refusal(verdict: Verdict, plat: str, wanted: Policy | None) -> Finding:
         f"It does not comply with {target}: {shown or 'no policy exists for this machine'}.",
         "Build on an older system, or graft or provide the libraries that are too new.",
     )
+
+
+def beyond_tag(files: Mapping[str, ElfFacts], libc: Libc) -> tuple[Finding, ...]:
+    """Return what *files* need beyond the promise of their tag, because no tag can say it."""
+    packed = sorted(member for member, facts in files.items() if facts.relr) if libc is Libc.MUSL else []
+    if not packed:
+        return ()
+    others = f" and {len(packed) - 1} more" if len(packed) > 1 else ""
+    message = (
+        f"This file{others} cannot be loaded by musl before 1.2.4 (Alpine 3.18), because of DT_RELR relocations; "
+        "the tag promises musl 1.2, and none is finer."
+    )
+    return (note(Code.BEYOND_TAG, packed[0], message, "Link with -Wl,-z,nopack-relative-relocs if that matters."),)
 
 
 def newer_providers(given: RepairInput, platforms: Sequence[str]) -> list[Finding]:

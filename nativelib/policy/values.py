@@ -38,9 +38,13 @@ class Policy:
 
     @property
     def relr(self) -> bool:
-        """Whether the loader knows ``DT_RELR``: glibc since 2.36, musl since 1.2.4, which no musl 1.2 tag promises."""
+        """Whether the loader knows ``DT_RELR``: glibc since 2.36, musl since 1.2.4.
+
+        A tag cannot tell 1.2.4 from 1.2.0 (PEP 656), and the compiler's own libraries are linked so where musllinux_1_2
+        wheels are built: musl 1.2 passes.
+        """
         if self.libc is Libc.MUSL:
-            return self.version > (1, 2)
+            return self.version >= (1, 2)
         return self.allows_version("GLIBC_ABI_DT_RELR")
 
     def allows_version(self, version: str) -> bool:
