@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lint test test-long demo demo-check bench clean
+.PHONY: help venv lint test test-long conformance demo demo-check bench clean
 
 help:  ## this list
 	@echo "make targets of nativelib:"
@@ -33,7 +33,12 @@ test: lint  ## lint, then every test that is not long
 	$(BIN)/python -m pytest -q -m "not long" -n 2
 
 test-long: $(STAMP)  ## the long tests
-	$(BIN)/python -m pytest -q -m long -n 2
+	$(BIN)/python -m pytest -q -m "long and not conformance" -n 2
+
+conformance: $(STAMP)  ## published wheels, beside auditwheel: a table [WRITE=1: into docs/conformance.md, too]
+	rm -rf build/conformance
+	@$(BIN)/python -m pytest -q -m conformance -n 2; status=$$?; \
+		$(BIN)/python -m tests.conformance.table $(if $(WRITE),--write docs/conformance.md) && exit $$status
 
 demo: demo-check $(STAMP)  ## OpenBLAS and OpenMP as wheels, and consumers of them [PREFIX=DIR [LICENSE=FILE]]
 	@$(BIN)/python examples/openblas/demo.py $(if $(PREFIX),--prefix "$(PREFIX)") $(if $(LICENSE),--license "$(LICENSE)")
