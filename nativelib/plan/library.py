@@ -148,7 +148,7 @@ def _platforms(given: LibraryInput, layout: Layout, options: RepairOptions) -> t
         vouched=vouched((), options.plat),
     )
     platforms, findings = choose(verdict, (f"linux_{given.architecture}",), given.architecture, options)
-    return platforms, [*findings, *beyond_tag(files, given.libc)]
+    return platforms, findings or list(beyond_tag(files, given.libc))
 
 
 def _dist_info(given: LibraryInput, layout: Layout, name: WheelName, manifest: Manifest) -> list[Action]:

@@ -45,7 +45,7 @@ def retag(
         vouched=vouched(name.platforms, options.plat),
     )
     platforms, findings = choose(verdict, name.platforms, given.architecture, options)
-    beyond = beyond_tag(after, given.libc)
+    beyond = () if findings else beyond_tag(after, given.libc)
     if not options.update_tags:
         return Tagging(platforms=name.platforms, filename=str(name), verdict=verdict, findings=beyond)
     findings += [*newer_providers(given, platforms), *beyond]
