@@ -1,4 +1,4 @@
-"""Which wheels are taken apart and repaired again; the rest has no grafts, or none that these have not."""
+"""Which wheels are taken apart and repaired again: each project that has libraries, and each machine and C library once."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.conformance.pins import HERE
 
@@ -31,11 +31,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """An entry of ``differences.toml``. Everything but *reason* is a glob, or a list of them."""
+    """An entry of ``differences.toml``. Everything but *fields* and *reason* is a glob, or a list of them."""
 
     wheels: tuple[str, ...]
     """Labels of wheels."""
-    field: str
+    fields: tuple[str, ...]
     item: str = "*"
     theirs: str = "*"
     ours: str = "*"
@@ -47,18 +47,15 @@ class Explanation:
 
     def explains(self, found: Difference) -> bool:
         """Return whether *found* is what it speaks of."""
-        pairs = (
-            (found.field, self.field),
-            (found.item, self.item),
-            (found.theirs, self.theirs),
-            (found.ours, self.ours),
-        )
-        return all(fnmatchcase(text, glob) for text, glob in pairs)
+        pairs = ((found.item, self.item), (found.theirs, self.theirs), (found.ours, self.ours))
+        return found.field in self.fields and all(fnmatchcase(text, glob) for text, glob in pairs)
 
 
 def _table() -> tuple[Explanation, ...]:
     document = tomllib.loads((HERE / "differences.toml").read_text(encoding="utf-8"))
-    return tuple(Explanation(**{**entry, "wheels": tuple(entry["wheels"])}) for entry in document["difference"])
+    entries: list[dict[str, Any]] = document["difference"]
+    lists = ("wheels", "fields")
+    return tuple(Explanation(**{**entry, **{key: tuple(entry[key]) for key in lists}}) for entry in entries)
 
 
 EXPLANATIONS = _table()
@@ -79,7 +76,7 @@ def judge_differences(
     pin: Pin, found: Iterable[Difference], fields: Sequence[str], table: Iterable[Explanation] = EXPLANATIONS
 ) -> Judged:
     """Hold the differences *found* for *pin* against *table*; *fields* are what was compared."""
-    entries = [entry for entry in table if entry.field in fields and entry.applies(pin)]
+    entries = [entry for entry in table if not set(fields).isdisjoint(entry.fields) and entry.applies(pin)]
     used: set[Explanation] = set()
     explained, unexplained = [], []
     for difference in found:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from nativelib.facts.wheel import WheelName
 from tests.conformance.explained import Difference
 from tests.conformance.tools import auditwheel_repair, auditwheel_show, nativelib_repair, nativelib_show
-from tests.conformance.ungraft import ungraft
+from tests.conformance.ungraft import ungraft, without_hash
 from tests.conformance.witness import Seen, directories, elf_members, resolved
 from tests.support.wheels import members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tests.conformance.pins import Pin
@@ -82,18 +82,18 @@ def _wheel_lines(wheel: Path) -> set[str]:
 
 
 def _elf(theirs: dict[str, Seen], ours: dict[str, Seen]) -> Iterator[Difference]:
-    grafts = [" ".join(sorted(name for name in files if ".libs/" in name)) for files in (theirs, ours)]
-    yield from _unequal("grafts", "", *grafts)
+    grafts = [sorted((name for name in files if ".libs/" in name), key=without_hash) for files in (theirs, ours)]
+    yield from _each("grafts", "", *grafts)
     led = resolved(theirs), resolved(ours)
     for name in sorted(theirs.keys() & ours.keys()):
         pair = theirs[name], ours[name]
         yield from _unequal("soname", name, *(str(seen.soname) for seen in pair))
-        yield from _unequal("needed", name, *(" ".join(seen.needed) for seen in pair))
+        yield from _each("needed", name, *(seen.needed for seen in pair))
         # The order of directories counts only where two have one name, which the field after next shows.
         yield from _unequal("run path", name, *(" ".join(sorted(set(directories(name, seen)))) for seen in pair))
         if all(seen.run_path for seen in pair):
             yield from _unequal("run path tag", name, *("rpath" if seen.legacy else "runpath" for seen in pair))
-        yield from _unequal("found by run path", name, *(" ".join(sorted(found[name].values())) for found in led))
+        yield from _each("found by run path", name, *(list(found[name].values()) for found in led))
 
 
 def _audit(ours: Path) -> Iterator[Difference]:
@@ -103,6 +103,13 @@ def _audit(ours: Path) -> Iterator[Difference]:
         deserved = verdict in WheelName.parse(ours.name).platforms
         yield from _unequal("audit", "", "" if deserved else verdict, "")
         yield from _unequal("audit", "external", " ".join(external), "")
+
+
+def _each(field: str, item: str, theirs: Sequence[str], ours: Sequence[str]) -> Iterator[Difference]:
+    """Yield what differs of two lists: pair by pair, unless one is longer."""
+    pairs = zip(theirs, ours, strict=True) if len(theirs) == len(ours) else [(" ".join(theirs), " ".join(ours))]
+    for their, our in pairs:
+        yield from _unequal(field, item, their, our)
 
 
 def _unequal(field: str, item: str, theirs: str, ours: str) -> Iterator[Difference]:

@@ -39,7 +39,7 @@ def record(section: str, wheel: str, theirs: str, ours: str, judged: Judged, det
     """Keep the row of *wheel* for the table."""
     texts = [found.reason for found in judged.explained]
     texts += [f"UNEXPLAINED {found.field} {found.item}: {found.theirs} / {found.ours}" for found in judged.unexplained]
-    texts += [f"NO LONGER SO {entry.field}: {entry.reason}" for entry in judged.stale]
+    texts += [f"NO LONGER SO {', '.join(entry.fields)}: {entry.reason}" for entry in judged.stale]
     row = Row(
         section=section,
         wheel=wheel,

@@ -1,6 +1,6 @@
 """A published wheel as its build left it: the libraries that a repair copied in are taken out again.
 
-They get the names that they had. A repair keeps the name of the file and puts a hash before ``.so``; where the library
+They get the names that they had. A repair keeps the name of the file and puts a hash into it; where the library
 has version definitions, these still hold the soname that the linker was given.
 """
 
@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 
     from tests.conformance.pins import Pin
 
-_HASH = re.compile(r"-[0-9a-f]{8}(?=\.so)")
+_HASH = re.compile(r"-[0-9a-f]{8}(?=\.)")
+
+
+def without_hash(file: str) -> str:
+    """Return the name of a grafted file without the hash that the repair put in: before the first dot, or ``.so``."""
+    return _HASH.sub("", file, count=1)
 
 
 def original_name(file: str, seen: Seen) -> str:
     """Return the soname that the grafted *file* had before, as far as the file tells."""
-    plain = _HASH.sub("", file, count=1)
+    plain = without_hash(file)
     # OpenBLAS's own wheel hashes its Fortran library before NumPy's repair does: that name is the original one here.
     return seen.base if seen.base and plain.startswith(seen.base) else plain
 
