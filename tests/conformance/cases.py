@@ -1,4 +1,4 @@
-"""Which wheels are taken apart and repaired again: each project that has libraries, and each machine and C library once."""
+"""Which wheels are taken apart and repaired again: all projects with libraries, all machines, both C libraries."""
 
 from __future__ import annotations
 
