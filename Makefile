@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lint test test-long fuzz demo demo-check bench policy-check clean
+.PHONY: help venv lint test test-long conformance fuzz demo demo-check bench policy-check clean
 
 help:  ## this list
 	@echo "make targets of nativelib:"
@@ -33,7 +33,12 @@ test: lint  ## lint, then every test that is not long
 	$(BIN)/python -m pytest -q -m "not long" -n 2
 
 test-long: $(STAMP)  ## the long tests
-	$(BIN)/python -m pytest -q -m long -n 2
+	$(BIN)/python -m pytest -q -m "long and not conformance" -n 2
+
+conformance: $(STAMP)  ## published wheels, beside auditwheel: a table [WRITE=1: into docs/conformance.md, too]
+	rm -rf build/conformance
+	@$(BIN)/python -m pytest -q -m conformance -n 2; status=$$?; \
+		$(BIN)/python -m tests.conformance.table $(if $(WRITE),--write docs/conformance.md) && exit $$status
 
 fuzz: $(STAMP)  ## the readers of ELF files and archives against random bytes [FUZZ_SECONDS=N]
 	$(BIN)/python -m pip install -q --disable-pip-version-check --retries 2 --group fuzz

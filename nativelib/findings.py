@@ -76,6 +76,7 @@ class Code(StrEnum):
     NO_POLICY = "NL602"
     BAD_POLICY = "NL603"
     POLICY_MET = "NL604"
+    BEYOND_TAG = "NL610"
 
     BAD_SPEC = "NL701"
     NO_LIBRARY = "NL702"

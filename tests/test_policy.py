@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nativelib.facts.elf import MACHINES, ElfFacts, Import, Libc, VersionNeed
+from nativelib.facts.wheel import WheelName
 from nativelib.policy.judge import (
     ObstacleKind,
     Policy,
@@ -239,7 +240,10 @@ def test_relative_relocations() -> None:
     both = needing("GLIBC_ABI_DT_RELR", relr=True)
     (obstacle,) = obstacles_to(policy("manylinux_2_35_x86_64"), {"a.so": both}, NOTHING)
     assert obstacle.kind is ObstacleKind.RELR
-    assert tag_of(elf(relr=True), libc=Libc.MUSL) == "linux_x86_64"
+    # musl knows them since 1.2.4, and a tag says no more than 1.2.
+    assert tag_of(elf(relr=True), libc=Libc.MUSL) == "musllinux_1_2_x86_64"
+    (obstacle,) = obstacles_to(policy("musllinux_1_1_x86_64"), {"a.so": elf(relr=True)}, NOTHING)
+    assert obstacle.kind is ObstacleKind.RELR
 
 
 @pytest.mark.parametrize(
@@ -255,6 +259,16 @@ def test_symbols_of_odd_pythons(name: str, kind: ObstacleKind) -> None:
     verdict = judge({"a.so": facts}, NOTHING, libc=Libc.GLIBC, architecture="x86_64")
     assert verdict.tag == "linux_x86_64"
     assert {(o.kind, o.symbols) for o in verdict.obstacles} == {(kind, (name,))}
+
+
+@pytest.mark.parametrize(
+    ("abi", "tag"),
+    [("cp27m", "manylinux_2_5_x86_64"), ("cp27mu", "linux_x86_64"), ("none", "linux_x86_64")],
+)
+def test_a_wheel_may_say_that_it_is_for_narrow_unicode(abi: str, tag: str) -> None:
+    facts = elf(imports=frozenset({Import("PyUnicodeUCS2_AsASCIIString")}))
+    name = WheelName.parse(f"pkg-1.0-cp27-{abi}-linux_x86_64.whl")
+    assert tag_of(facts, narrow=name.narrow_unicode) == tag
 
 
 @pytest.mark.parametrize("flags", [0, 0x05000000, 0x05000200, 0x04000400])

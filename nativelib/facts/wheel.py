@@ -66,6 +66,11 @@ class WheelName:
         """The expanded tags, as ``WHEEL`` lists them: platforms vary fastest."""
         return tuple(f"{p}-{a}-{f}" for p in self.pythons for a in self.abis for f in self.platforms)
 
+    @property
+    def narrow_unicode(self) -> bool:
+        """Whether its tag says that it is for a narrow Unicode build: ``cp27m``, not ``cp27mu`` (PEP 513)."""
+        return all(re.fullmatch(r"cp2\dd?m?", abi) for abi in self.abis)
+
     def with_platforms(self, platforms: tuple[str, ...]) -> WheelName:
         """Return the same name with other platform tags."""
         return replace(self, platforms=platforms)

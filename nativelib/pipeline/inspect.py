@@ -17,7 +17,7 @@ from nativelib.plan.opened import answer_opened, opened_findings
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import likely_platform, own_policy
 from nativelib.plan.repair import passed_note
-from nativelib.plan.retag import own_findings, shown, vouched
+from nativelib.plan.retag import beyond_tag, own_findings, shown, vouched
 from nativelib.plan.tree import wheel_tree
 from nativelib.policy.judge import judge, policy_libraries
 from nativelib.read.wheel import read_wheel
@@ -167,6 +167,7 @@ def _report(
         *_missing(read),
         *skip_findings(wheel, read.needs),
         *leak_findings(leaking),
+        *beyond_tag(wheel.elf, read.libc),
         *_own_policy(read, external, options),
         *opened_findings(opened),
     )
@@ -199,6 +200,7 @@ def _verdict(
         libc=read.libc,
         architecture=read.architecture,
         ignore_isa=options.ignore_isa,
+        narrow=read.wheel.name.narrow_unicode,
         vouched=vouched(read.wheel.name.platforms, "auto") or shown(read.musl, files, read.architecture),
     )
 

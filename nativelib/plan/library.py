@@ -17,7 +17,7 @@ from nativelib.plan.library_manifest import alias_findings, plan_manifest, requi
 from nativelib.plan.needs import system_needs
 from nativelib.plan.proofs import prove_all
 from nativelib.plan.requirement import marker_for, requirement, specifier
-from nativelib.plan.retag import choose, shown, unread_run_paths, vouched
+from nativelib.plan.retag import beyond_tag, choose, shown, unread_run_paths, vouched
 from nativelib.plan.sbom import component, extend_sbom
 from nativelib.plan.values import Assemble, Describe, Graft, Grafted, Plan, Provided, Summary, Write
 from nativelib.policy.judge import judge
@@ -152,7 +152,8 @@ def _platforms(given: LibraryInput, layout: Layout, options: RepairOptions) -> t
         vouched=vouched((), options.plat) or shown(given.musl, files, given.architecture),
     )
     platforms, findings = choose(verdict, (f"linux_{given.architecture}",), given.architecture, options)
-    return platforms, [*findings, *unread_run_paths({}, files, platforms)]
+    findings += unread_run_paths({}, files, platforms)
+    return platforms, findings or list(beyond_tag(files, given.libc))
 
 
 def _dist_info(given: LibraryInput, layout: Layout, name: WheelName, manifest: Manifest) -> list[Action]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nativelib.facts.elf import Libc
 from nativelib.facts.tags import Family, PlatformTag
-from nativelib.findings import Code, Finding, Severity, error, warning
+from nativelib.findings import Code, Finding, Severity, error, note, warning
 from nativelib.plan.needs import system_needs
 from nativelib.plan.platform import own_policy
 from nativelib.policy.judge import judge, lookup, obstacles_to, platform_tags
@@ -43,6 +43,7 @@ def retag(
         libc=given.libc,
         architecture=given.architecture,
         ignore_isa=options.ignore_isa,
+        narrow=name.narrow_unicode,
         vouched=vouched(name.platforms, options.plat) or shown(given.musl, after, given.architecture),
     )
     own = own_policy(options, given.libc, given.architecture)
@@ -53,10 +54,11 @@ def retag(
     else:
         platforms, findings = choose(verdict, name.platforms, given.architecture, options)
     findings += unread_run_paths(given.wheel.elf, after, platforms)
+    beyond = () if findings else beyond_tag(after, given.libc)
     if not options.update_tags:
         asked = tuple(findings) if options.plat != "auto" else ()
-        return Tagging(platforms=name.platforms, filename=str(name), verdict=verdict, findings=asked)
-    findings += newer_providers(given, platforms)
+        return Tagging(platforms=name.platforms, filename=str(name), verdict=verdict, findings=(*asked, *beyond))
+    findings += [*newer_providers(given, platforms), *beyond]
     return Tagging(
         platforms=platforms, filename=str(name.with_platforms(platforms)), verdict=verdict, findings=tuple(findings)
     )
@@ -202,6 +204,19 @@ def unread_run_paths(
         for member, facts in after.items()
         if tags and facts.runpath and (member not in before or before[member].runpath != facts.runpath)
     ]
+
+
+def beyond_tag(files: Mapping[str, ElfFacts], libc: Libc) -> tuple[Finding, ...]:
+    """Return what *files* need beyond the promise of their tag, because no tag can say it."""
+    packed = sorted(member for member, facts in files.items() if facts.relr) if libc is Libc.MUSL else []
+    if not packed:
+        return ()
+    others = f" and {len(packed) - 1} more" if len(packed) > 1 else ""
+    message = (
+        f"This file{others} cannot be loaded by musl before 1.2.4 (Alpine 3.18), because of DT_RELR relocations; "
+        "the tag promises musl 1.2, and none is finer."
+    )
+    return (note(Code.BEYOND_TAG, packed[0], message, "Link with -Wl,-z,nopack-relative-relocs if that matters."),)
 
 
 def newer_providers(given: RepairInput, platforms: Sequence[str]) -> list[Finding]:

@@ -76,6 +76,7 @@ def judge(
     libc: Libc,
     architecture: str,
     ignore_isa: bool = False,
+    narrow: bool = False,
     vouched: Policy | None = None,
 ) -> Verdict:
     """Return the best platform tag that *files* deserve together.
@@ -83,7 +84,8 @@ def judge(
     *files* are the ELF files by member name, as they will be in the wheel, grafts included. *external* has for each
     member the ``DT_NEEDED`` names that are to come from the system. Version needs are judged for these, for the
     libraries that any policy allows, even if the wheel has a file of that name, and for the loader.
-    *ignore_isa* passes files that need more than the baseline instruction set.
+    *ignore_isa* passes files that need more than the baseline instruction set, *narrow* those that need a narrow
+    Unicode build of Python 2.
 
     The oldest policy that every file meets is the best. musl has no symbol versions, so that files cannot show that
     they work with an older musl: the newest policy is the oldest that counts, unless *vouched*, an older one, is what
@@ -101,7 +103,7 @@ def judge(
     unmet: list[tuple[Obstacle, ...]] = []
     reached: Policy | None = None
     for policy in _candidates(libc, architecture, vouched):
-        obstacles = (*_unvouched(policy, vouched), *_obstacles(policy, demands, ignore_isa=ignore_isa))
+        obstacles = (*_unvouched(policy, vouched), *_obstacles(policy, demands, ignore_isa=ignore_isa, narrow=narrow))
         if not obstacles:
             reached = policy
             break
@@ -248,7 +250,9 @@ def _machine_fault(facts: ElfFacts, libc: Libc) -> str:
     return ""
 
 
-def _obstacles(policy: Policy, demands: tuple[_Demand, ...], *, ignore_isa: bool) -> Iterator[Obstacle]:
+def _obstacles(
+    policy: Policy, demands: tuple[_Demand, ...], *, ignore_isa: bool, narrow: bool = False
+) -> Iterator[Obstacle]:
     if not demands:
         detail = f"has no file for {policy.libc} on {policy.architecture}"
         yield Obstacle(policy=policy.name, member="", kind=ObstacleKind.MACHINE, detail=detail)
@@ -256,7 +260,7 @@ def _obstacles(policy: Policy, demands: tuple[_Demand, ...], *, ignore_isa: bool
         for kind, detail, symbols in (
             *_version_faults(policy, demand),
             *_library_faults(policy, demand),
-            *_other_faults(policy, demand, ignore_isa=ignore_isa),
+            *_other_faults(policy, demand, ignore_isa=ignore_isa, narrow=narrow),
         ):
             yield Obstacle(policy=policy.name, member=demand.member, kind=kind, detail=detail, symbols=symbols)
 
@@ -288,7 +292,7 @@ def _library_faults(policy: Policy, demand: _Demand) -> Iterator[_Fault]:
             yield ObstacleKind.FORBIDDEN, f"needs symbols that not every {soname} exports{_some(names)}", names
 
 
-def _other_faults(policy: Policy, demand: _Demand, *, ignore_isa: bool) -> Iterator[_Fault]:
+def _other_faults(policy: Policy, demand: _Demand, *, ignore_isa: bool, narrow: bool) -> Iterator[_Fault]:
     if demand.machine:
         yield ObstacleKind.MACHINE, demand.machine, ()
     if demand.isa and not ignore_isa:
@@ -299,7 +303,7 @@ def _other_faults(policy: Policy, demand: _Demand, *, ignore_isa: bool) -> Itera
         yield ObstacleKind.API_LEVEL, f"was built for Android API level {demand.api_level}", ()
     if demand.pyfpe:
         yield ObstacleKind.PYFPE, f"needs a Python built with fpectl{_some(demand.pyfpe)}", demand.pyfpe
-    if demand.ucs2:
+    if demand.ucs2 and not narrow:
         yield ObstacleKind.UCS2, f"needs a narrow Unicode build of Python 2{_some(demand.ucs2)}", demand.ucs2
 
 

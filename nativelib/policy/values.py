@@ -49,12 +49,13 @@ class Policy:
     def relr(self) -> bool:
         """Whether the loader knows ``DT_RELR``.
 
-        glibc does since 2.36, musl since 1.2.4, which no musl 1.2 tag promises, Android since API level 30 (bionic,
-        "Android changes for NDK developers").
+        glibc does since 2.36, musl since 1.2.4, Android since API level 30 (bionic, "Android changes for NDK
+        developers"). A tag cannot tell musl 1.2.4 from 1.2.0 (PEP 656), and the compiler's own libraries are linked so
+        where musllinux_1_2 wheels are built: musl 1.2 passes.
         """
         if self.libc is Libc.GLIBC:
             return self.allows_version("GLIBC_ABI_DT_RELR")
-        return self.version > (1, 2) if self.libc is Libc.MUSL else self.version >= (30,)
+        return self.version >= ((1, 2) if self.libc is Libc.MUSL else (30,))
 
     def allows_library(self, soname: str) -> bool:
         """Return whether the system brings *soname*.

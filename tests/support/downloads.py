@@ -32,17 +32,26 @@ def cache_directory() -> Path:
 
 
 def pypi_wheel(
-    name: str, version: str, *, platform: str | None = None, python: str | None = None, sha256: str | None = None
+    name: str,
+    version: str,
+    *,
+    platform: str | None = None,
+    python: str | None = None,
+    abi: str | None = None,
+    sha256: str | None = None,
 ) -> Path:
     """Return the wheel of *name* *version* from the package index.
 
-    *platform* is a platform tag (``manylinux_2_27_x86_64``), *python* a version without a dot (``311``); the default
-    of each is the running interpreter's. *sha256*, if given, must be that of the file.
+    *platform* is a platform tag (``manylinux_2_27_x86_64``), *python* a version without a dot (``311``), *abi* a tag
+    (``cp27m``); the default of each is the running interpreter's, or what fits *python*. *sha256*, if given, must be
+    that of the file.
     """
-    target = cache_directory() / "pypi" / "-".join([name, version, platform or "host", python or "host"])
+    parts = [name, version, platform or "host", python or "host", *([abi] if abi else [])]
+    target = cache_directory() / "pypi" / "-".join(parts)
     argv = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", f"{name}=={version}"]
     argv += [f"--platform={platform}"] if platform else []
     argv += [f"--python-version={python}", "--implementation=cp"] if python else []
+    argv += [f"--abi={abi}"] if abi else []
     with locked(target):
         if not target.is_dir():
             with staged(target) as stage:
