@@ -73,7 +73,8 @@ def test_an_extension_that_became_something_else(tmp_path: Path, monkeypatch: py
 
 
 def test_the_program_is_not_at_fault_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patch, "_patchelf", lambda: _patchelf(tmp_path, ":", "--set-soname"))
+    program = _patchelf(tmp_path, ":", "--set-soname")
+    monkeypatch.setattr(patch, "_patchelf", lambda: program)
     [result] = repair_wheels(RepairRequest(wheels=(_wheel(tmp_path),), wheel_dir=tmp_path / "out"))
     assert result.output is not None
 
