@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nativelib.findings import listing
 from nativelib.plan.audit import reasons, uses
-from nativelib.plan.needs import Answer, by_requester
+from nativelib.plan.needs import Answer, by_requester, is_graft
 from nativelib.plan.retag import deserved
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _libraries(found: Sequence[Use]) -> list[list[tuple[str, str]]]:
     rows = []
     for use in found:
         if use.answer is not Answer.POLICY:
-            files = f"for {of_files(use.files)}"
+            files = f"for {of_files([_short(name) for name in use.files])}"
             where = "; ".join(filter(None, [_from(use), files]))
             rows.append([(use.answer.value, STYLES[use.answer]), (use.soname, ""), (where, "")])
     system = sorted({use.soname for use in found if use.answer is Answer.POLICY})
@@ -114,6 +114,11 @@ def _from(use: Use) -> str:
             return f"by {use.source}"
         case _:
             return use.source or ""
+
+
+def _short(name: str) -> str:
+    """Return *name* without its directory where that says nothing: of copies, and of files outside the wheel."""
+    return posixpath.basename(name) if is_graft(name) or name.startswith("/") else name
 
 
 def of_files(names: Sequence[str]) -> str:
