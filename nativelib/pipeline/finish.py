@@ -10,7 +10,7 @@ from nativelib.facts.elf import ElfEdit, identity
 from nativelib.findings import Code
 from nativelib.plan.hook import encode
 from nativelib.plan.values import Assemble, Generate, Graft, Patch, Plan, Receipt, Write
-from nativelib.write.apply import apply_plan, uses_patchelf
+from nativelib.write.apply import apply_plan
 from nativelib.write.archive import epoch_date_time
 from nativelib.write.patch import patchelf_version
 from nativelib.write.stage import staged_file
@@ -93,7 +93,7 @@ def finish(
         sha256=applied.sha256,
         size=applied.size,
         changed=applied.changed,
-        patchelf=patchelf_version() if uses_patchelf(plan.actions) else "",
+        patchelf=patchelf_version() if applied.patchelf else "",
     )
 
 

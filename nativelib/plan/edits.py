@@ -130,9 +130,7 @@ def member_edits(
                 )
             )
         if edit and not facts.sections:
-            findings.append(
-                error(Code.BAD_ELF, member, "This file has no section headers, and patchelf cannot edit such a file.")
-            )
+            findings.append(_bare(member))
         findings += _crossing(home, needs.get(member, ()), moved)
     return edits, findings
 
@@ -234,10 +232,13 @@ def _graft_action(
 
 
 def _uneditable(grafts: Sequence[Graft], files: Mapping[str, ElfFacts]) -> list[Finding]:
-    text = "This file has no section headers, and patchelf cannot edit such a file."
-    remedy = "Use a copy that was not cut off or stripped of them."
-    uneditable = [graft.source for graft in grafts if graft.edit and not files[graft.source].sections]
-    return [error(Code.BAD_ELF, source, text, remedy) for source in uneditable]
+    return [_bare(graft.source) for graft in grafts if graft.edit and not files[graft.source].sections]
+
+
+def _bare(where: str) -> Finding:
+    """Return the warning about a file that patchelf cannot edit; whether it must is known when it is written."""
+    text = "This file has no section headers, so that only what fits into the bytes that it has can be edited."
+    return warning(Code.BAD_ELF, where, text, "If the repair refuses it, use a copy that was not stripped of them.")
 
 
 def _unneeded(given: RepairInput) -> frozenset[str]:

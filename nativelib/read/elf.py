@@ -12,9 +12,9 @@ import json
 import mmap
 import stat
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from elftools.common.exceptions import ELFError
 from elftools.construct.core import ConstructError
@@ -22,29 +22,38 @@ from elftools.elf.notes import iter_notes
 from elftools.elf.structs import ELFStructs
 
 from nativelib.errors import ReadError
-from nativelib.facts.elf import DlopenNote, ElfFacts, Machine
+from nativelib.facts.elf import DlopenNote, ElfFacts
+from nativelib.facts.elf_header import (
+    DT_NEEDED,
+    DT_RPATH,
+    DT_RUNPATH,
+    DT_SONAME,
+    ELF_MAGIC,
+    PT_DYNAMIC,
+    dynamic_entries,
+    read_header,
+)
+from nativelib.facts.elf_image import PATH_MAX, Strings, bad_elf
+from nativelib.facts.elf_symbols import DT_STRSZ, DT_STRTAB, DT_SYMENT, count_symbols
 from nativelib.findings import Code
-from nativelib.read.elf_image import PATH_MAX, Image, Segment, Strings, bad_elf
-from nativelib.read.elf_symbols import DT_STRSZ, DT_STRTAB, DT_SYMENT, count_symbols, read_symbols, read_versions
+from nativelib.read.elf_symbols import read_symbols, read_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from elftools.elf.elffile import ELFFile
 
-    from nativelib.read.elf_image import Buffer
+    from nativelib.facts.elf_header import Header
+    from nativelib.facts.elf_image import Image, Segment
 
-_PT_LOAD, _PT_DYNAMIC, _PT_INTERP, _PT_NOTE = 1, 2, 3, 4
-_DT_NULL, _DT_NEEDED, _DT_SONAME, _DT_RPATH, _DT_RUNPATH = 0, 1, 14, 15, 29
+Buffer: TypeAlias = bytes | mmap.mmap | memoryview
+
+_PT_INTERP, _PT_NOTE = 3, 4
 _DT_RELR = 36
-_SHT_DYNSYM = 11
 
-# What a file of a few compressed kilobytes may cost. Real files have about ten segments, fifty entries, a string table
-# of at most some 100 MB, and ten directories in their run path.
+# What a file of a few compressed kilobytes may cost. Real files have a string table of at most some
+# 100 MB, and ten directories in their run path.
 _MAX_NOTES = 65536  # bytes
-_MAX_SEGMENTS = 4096
-_MAX_ENTRIES = 65536
 _MAX_STRINGS = 256 << 20  # bytes
 _MAX_DIRECTORIES = 64
 _DLOPEN_NOTE = 0x407C0C0A  # UAPI group, "ELF dlopen metadata"; the vendor is "FDO"
@@ -52,22 +61,9 @@ _DLOPEN_NOTE = 0x407C0C0A  # UAPI group, "ELF dlopen metadata"; the vendor is "F
 _ISA_LEVELS = ((1, "x86-64-baseline"), (2, "x86-64-v2"), (4, "x86-64-v3"), (8, "x86-64-v4"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Header:
-    machine: Machine
-    e_type: int
-    e_flags: int
-    segments: tuple[Segment, ...]
-    sections: bool
-    dynsym_size: int | None
-
-    def of_kind(self, kind: int) -> tuple[Segment, ...]:
-        return tuple(s for s in self.segments if s.kind == kind)
-
-
 def is_elf(head: bytes) -> bool:
     """Return whether a file that begins with *head* (at least 4 bytes) claims to be an ELF file."""
-    return head[:4] == b"\x7fELF"
+    return head[:4] == ELF_MAGIC
 
 
 def read_elf_file(path: Path, *, where: str | None = None) -> ElfFacts:
@@ -95,10 +91,11 @@ def read_elf_file(path: Path, *, where: str | None = None) -> ElfFacts:
 def read_elf(data: Buffer, *, where: str, sha256: str | None = None) -> ElfFacts:
     """Return the facts of the ELF file with the content *data*, which findings call *where*.
 
-    *sha256* is its digest as hex, if the caller has it already. Raises ``ReadError`` with ``BAD_ELF`` for everything
-    that a loader could not use, above all for truncated files; no other exception, whatever the bytes are.
+    *sha256* is its digest as hex, if the caller has it already or has no use for it. Raises ``ReadError`` with
+    ``BAD_ELF`` for everything that a loader could not use, above all for truncated files; no other exception, whatever
+    the bytes are.
     """
-    image, header = _read_header(data, where)
+    image, header = read_header(data, where)
     facts = ElfFacts(
         machine=header.machine,
         e_type=header.e_type,
@@ -119,69 +116,22 @@ def read_elf(data: Buffer, *, where: str, sha256: str | None = None) -> ElfFacts
         sections=header.sections,
         load_end=max((s.offset + s.size for s in image.loads), default=0),
         size=len(data),
-        sha256=sha256 or hashlib.sha256(data).hexdigest(),
+        sha256=hashlib.sha256(data).hexdigest() if sha256 is None else sha256,
     )
-    dynamic = [s for s in header.of_kind(_PT_DYNAMIC) if s.size]
+    dynamic = [s for s in header.of_kind(PT_DYNAMIC) if s.size]
     return _with_dynamic(facts, image, header, dynamic[0]) if dynamic else facts
 
 
-def _read_header(data: Buffer, where: str) -> tuple[Image, _Header]:
-    if not is_elf(bytes(data[:4])):
-        raise bad_elf(where, "it does not begin with the magic number")
-    ident = bytes(data[:16])
-    if len(ident) < 16:
-        raise bad_elf(where, f"truncated: the ELF header has 52 bytes or more, the file has {len(ident)} bytes")
-    if ident[4] not in (1, 2) or ident[5] not in (1, 2):  # EI_CLASS, EI_DATA
-        raise bad_elf(where, f"unknown ELF class {ident[4]} or byte order {ident[5]}")
-    image = Image(data=data, where=where, bits=32 * ident[4], order="<" if ident[5] == 1 else ">")
-    fields = image.record(image.by_class("HHIIIIIHHHHHH", "HHIQQQIHHHHHH"), 16, "the ELF header")
-    e_type, e_machine, _, _, phoff, shoff, e_flags, _, phentsize, phnum, shentsize, shnum, _ = fields
-    segments = _segments(image, phoff, phentsize, phnum)
-    image = replace(image, loads=tuple(s for s in segments if s.kind == _PT_LOAD))
-    for load in image.loads:
-        image.check(load.offset, load.size, "a PT_LOAD segment")
-    # e_shnum is 0 where there are 65280 sections or more (gABI); even then there is a first one.
-    whole = shoff and shentsize == (64 if image.bits == 64 else 40) and shoff + shentsize * (shnum or 1) <= len(data)
-    header = _Header(
-        machine=Machine(e_machine, image.bits, image.order == "<"),
-        e_type=e_type,
-        e_flags=e_flags,
-        segments=segments,
-        sections=bool(whole),
-        dynsym_size=_dynsym_size(image, shoff, shnum) if whole else None,
-    )
-    return image, header
-
-
-def _segments(image: Image, offset: int, entry_size: int, count: int) -> tuple[Segment, ...]:
-    if count and entry_size != (56 if image.bits == 64 else 32):
-        raise image.bad(f"program headers of {entry_size} bytes; loaders refuse them")
-    if image.bits == 64:
-        rows = image.table("I4xQQ8xQ16x", offset, count, "the program header table")
-    else:
-        rows = image.table("III4xI12x", offset, count, "the program header table")
-    if count > _MAX_SEGMENTS:
-        raise image.bad(f"{count} program headers; more than {_MAX_SEGMENTS} are refused")
-    return tuple(Segment(*row) for row in rows)
-
-
-def _dynsym_size(image: Image, offset: int, count: int) -> int | None:
-    """Return the size in bytes of the ``SHT_DYNSYM`` section, or ``None`` without one."""
-    layout = image.by_class("4xI12xI16x", "4xI24xQ24x")
-    rows = image.table(layout, offset, count, "the section header table")
-    return next((size for kind, size in rows if kind == _SHT_DYNSYM), None)
-
-
-def _interpreter(image: Image, header: _Header) -> str | None:
+def _interpreter(image: Image, header: Header) -> str | None:
     for segment in header.of_kind(_PT_INTERP):
         text = bytes(image.take(segment.offset, min(segment.size, PATH_MAX), "PT_INTERP"))
         return text.partition(b"\0")[0].decode(errors="backslashreplace")
     return None
 
 
-def _with_dynamic(facts: ElfFacts, image: Image, header: _Header, segment: Segment) -> ElfFacts:
+def _with_dynamic(facts: ElfFacts, image: Image, header: Header, segment: Segment) -> ElfFacts:
     """Return *facts* with what the dynamic table says."""
-    entries = _dynamic_entries(image, segment)
+    entries = dynamic_entries(image, segment)
     # Of a tag that stands twice, glibc and musl use the last one; only DT_NEEDED may be repeated.
     tags = dict(entries)
     if tags.get(DT_SYMENT, 0) not in (0, 24 if image.bits == 64 else 16):
@@ -193,10 +143,10 @@ def _with_dynamic(facts: ElfFacts, image: Image, header: _Header, segment: Segme
     return replace(
         facts,
         dynamic=True,
-        soname=strings.path_at(tags[_DT_SONAME]) if _DT_SONAME in tags else None,
-        needed=tuple(strings.path_at(value) for tag, value in entries if tag == _DT_NEEDED),
-        rpath=_directories(strings, tags, _DT_RPATH),
-        runpath=_directories(strings, tags, _DT_RUNPATH),
+        soname=strings.path_at(tags[DT_SONAME]) if DT_SONAME in tags else None,
+        needed=tuple(strings.path_at(value) for tag, value in entries if tag == DT_NEEDED),
+        rpath=_directories(strings, tags, DT_RPATH),
+        runpath=_directories(strings, tags, DT_RUNPATH),
         version_needs=versions.needs,
         version_definitions=versions.definitions,
         version_base=versions.base,
@@ -204,18 +154,6 @@ def _with_dynamic(facts: ElfFacts, image: Image, header: _Header, segment: Segme
         exports=exports,
         relr=_DT_RELR in tags,
     )
-
-
-def _dynamic_entries(image: Image, segment: Segment) -> Sequence[tuple[int, int]]:
-    size = 16 if image.bits == 64 else 8
-    offset = image.locate(segment.address, segment.size, "PT_DYNAMIC")
-    entries: list[tuple[int, int]] = []
-    count = min(segment.size // size, _MAX_ENTRIES)
-    for tag, value in image.table(image.by_class("II", "QQ"), offset, count, "PT_DYNAMIC"):
-        if tag == _DT_NULL:
-            return entries
-        entries.append((tag, value))
-    raise image.bad(f"broken dynamic table: it does not end with DT_NULL ({count} entries)")
 
 
 def _string_table(image: Image, tags: dict[int, int]) -> Strings:
@@ -247,7 +185,7 @@ class _NoteSource(NamedTuple):
     elfclass: int
 
 
-def _notes(image: Image, header: _Header) -> _Notes:
+def _notes(image: Image, header: Header) -> _Notes:
     """Return what the notes say; a broken note says nothing, to us as to loaders."""
     build_id, isa, android, left = None, 0, None, _MAX_NOTES
     dlopen: list[DlopenNote] = []

@@ -15,14 +15,14 @@ import warnings
 from typing import TYPE_CHECKING, Final
 
 from nativelib.errors import ReadError
+from nativelib.facts.elf_image import Image
 from nativelib.facts.hint import How, Opened
-from nativelib.read.elf_image import Image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from nativelib.facts.elf import ElfFacts
-    from nativelib.read.elf_image import Buffer
+    from nativelib.read.elf import Buffer
 
 MAX_SOURCE: Final = 512 << 10
 """Bytes of a Python source beyond which it is not looked into: a syntax tree takes a hundred times as much memory."""

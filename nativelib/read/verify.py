@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import tempfile
@@ -15,7 +16,7 @@ from wheel.wheelfile import WheelError, WheelFile  # type: ignore[import-untyped
 from nativelib.errors import NativelibError, WriteError
 from nativelib.facts.elf import identity
 from nativelib.findings import Code
-from nativelib.read.elf import read_elf_file
+from nativelib.read.elf import read_elf
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from nativelib.facts.elf import ElfFacts
 
 _MAX_THREADS: Final = 6
+_IN_MEMORY: Final = 8 << 20
+_PIECE: Final = 1 << 20
 
 
 def read_back(path: Path, filename: str, predicted: Mapping[str, ElfFacts | None], changed: Collection[str]) -> None:
@@ -36,27 +39,31 @@ def read_back(path: Path, filename: str, predicted: Mapping[str, ElfFacts | None
         link.symlink_to(path.absolute())
         try:
             with WheelFile(str(link)) as archive, ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_THREADS)) as pool:
-                for done in [
-                    pool.submit(_check_member, archive, name, predicted, Path(directory, str(index)))
-                    for index, name in enumerate(changed)
-                ]:
+                for done in [pool.submit(_check_member, archive, name, predicted) for name in changed]:
                     done.result()
         except (WheelError, BadZipFile, KeyError, OSError) as cause:
             raise _defect(filename, f"It does not read back: {cause}.") from cause
 
 
-def _check_member(archive: WheelFile, name: str, predicted: Mapping[str, ElfFacts | None], copy: Path) -> None:
-    """Unpack the member *name* to the file *copy*, hold it against what was *predicted*, and remove the file."""
-    with archive.open(name) as stream, copy.open("wb") as file:
-        shutil.copyfileobj(stream, file, 1 << 20)
-    if name in predicted:
-        _compare(name, predicted[name], copy)
-    copy.unlink()
+def _check_member(archive: WheelFile, name: str, predicted: Mapping[str, ElfFacts | None]) -> None:
+    """Unpack the member *name*, which compares it with RECORD, and hold it against what was *predicted*."""
+    with archive.open(name) as stream:
+        if name not in predicted:
+            while stream.read(_PIECE):
+                pass
+        elif archive.getinfo(name).file_size <= _IN_MEMORY:
+            _compare(name, predicted[name], stream.read())
+        else:
+            with tempfile.TemporaryFile() as spool:
+                shutil.copyfileobj(stream, spool, _PIECE)
+                spool.flush()
+                with mmap.mmap(spool.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                    _compare(name, predicted[name], mapped)
 
 
-def _compare(name: str, expected: ElfFacts | None, file: Path) -> None:
+def _compare(name: str, expected: ElfFacts | None, data: bytes | mmap.mmap) -> None:
     try:
-        found = identity(read_elf_file(file, where=name))
+        found = identity(read_elf(data, where=name, sha256=""))
     except NativelibError as cause:
         raise _defect(name, f"It is not readable after writing: {cause}.") from cause
     if expected is None or found == expected:

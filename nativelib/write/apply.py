@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
@@ -18,14 +19,15 @@ from nativelib.facts.record import RECORD_NAMES, RecordEntry, digest_of_hex, for
 from nativelib.findings import Code
 from nativelib.plan.values import Assemble, Describe, Drop, Generate, Graft, Patch, Write
 from nativelib.write.anchor import build_anchor
-from nativelib.write.archive import NewMember, RawCopy, extract_member, write_wheel
+from nativelib.write.archive import NewMember, Promised, RawCopy, extract_member, write_wheel
 from nativelib.write.patch import patch_file, strip_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from nativelib.facts.wheel import Member, WheelFacts
-    from nativelib.plan.values import Action, Plan
+    from nativelib.plan.values import Plan
+    from nativelib.write.archive_deflate import Entry
 
 DateTime = tuple[int, int, int, int, int, int]
 
@@ -40,6 +42,8 @@ class Applied:
     """Members that are not raw copies of the source's."""
     sha256: str
     size: int
+    patchelf: bool
+    """Whether patchelf was needed."""
 
 
 def apply_plan(
@@ -53,17 +57,29 @@ def apply_plan(
     _check_source(plan, wheel)
     if wheel is not None and not plan.actions and wheel.normal and plan.output == wheel.filename:
         shutil.copyfile(wheel.path, target)
-        return Applied(changed=(), sha256=wheel.sha256, size=target.stat().st_size)
-    with tempfile.TemporaryDirectory(prefix="nativelib-") as scratch:
-        fresh = _make_members(plan, wheel, rendered, Path(scratch), date_time)
-        name = f"{plan.dist_info}/RECORD"
+        return Applied(changed=(), sha256=wheel.sha256, size=target.stat().st_size, patchelf=False)
+    by_patchelf: list[str] = []
+    name = f"{plan.dist_info}/RECORD"
 
-        def record(members: tuple[Member, ...]) -> NewMember:
-            return NewMember(name=name, content=_record(members, name), mode=0o644, date_time=date_time)
+    def record(members: tuple[Member, ...]) -> NewMember:
+        return NewMember(name=name, content=_record(members, name), mode=0o644, date_time=date_time)
 
+    with tempfile.TemporaryDirectory(prefix="nativelib-") as scratch, _workers() as pool:
+        fresh = _make_members(plan, wheel, rendered, Path(scratch), date_time, pool, by_patchelf)
         source = Path(wheel.path) if wheel is not None else None
         digest = write_wheel(target, _entries(plan, wheel, fresh), source=source, level=plan.level, last=record)
-    return Applied(changed=(*sorted(fresh), name), sha256=digest.sha256, size=digest.size)
+    changed = (*sorted(fresh), name)
+    return Applied(changed=changed, sha256=digest.sha256, size=digest.size, patchelf=bool(by_patchelf))
+
+
+@contextmanager
+def _workers() -> Iterator[ThreadPoolExecutor]:
+    """Give threads that make members while others are deflated; what has not begun when the block ends is dropped."""
+    pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _check_source(plan: Plan, wheel: WheelFacts | None) -> None:
@@ -88,15 +104,19 @@ def _sha256(path: Path) -> str:
 
 
 def _make_members(
-    plan: Plan, wheel: WheelFacts | None, rendered: Mapping[str, bytes], scratch: Path, date_time: DateTime
-) -> dict[str, NewMember]:
+    plan: Plan,
+    wheel: WheelFacts | None,
+    rendered: Mapping[str, bytes],
+    scratch: Path,
+    date_time: DateTime,
+    pool: ThreadPoolExecutor,
+    by_patchelf: list[str],
+) -> dict[str, Promised | NewMember]:
+    """Return the new members, which *pool* makes; *by_patchelf* gets the names of those that patchelf edits."""
     members = {member.name: member for member in wheel.members} if wheel is not None else {}
 
-    def make(numbered: tuple[int, Action]) -> NewMember | None:
-        index, action = numbered
+    def make(index: int, action: Write | Generate | Assemble | Graft | Patch) -> NewMember:
         match action:
-            case Drop() | Describe():
-                return None
             case Write(member=name, text=text, mode=mode):
                 content: bytes | Path = text.encode("utf-8", "surrogateescape")
             case Generate(member=name, mode=mode):
@@ -110,21 +130,24 @@ def _make_members(
                     run_path_tag=action.run_path_tag,
                 )
             case Graft(member=name, mode=mode):
-                content = _graft(action, scratch / str(index))
+                content = _graft(action, scratch / str(index), by_patchelf)
             case Patch(member=name):
                 old = members[action.renamed_from or action.member]
                 mode = 0o755 if old.mode & 0o111 else 0o644
-                content = _patch(action, old, Path(wheel.path if wheel else ""), scratch / str(index))
+                content = _patch(action, old, Path(wheel.path if wheel else ""), scratch / str(index), by_patchelf)
             case _:
                 assert_never(action)
         return NewMember(name=name, content=content, mode=mode, date_time=date_time)
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        made = list(pool.map(make, enumerate(plan.actions)))
-    fresh = {member.name: member for member in made if member is not None}
+    # In the order of the archive, so that what is written first is made first.
+    making = [(i, action) for i, action in enumerate(plan.actions) if not isinstance(action, Drop | Describe)]
+    making.sort(key=lambda item: item[1].member)
+    fresh: dict[str, Promised | NewMember] = {
+        action.member: Promised(action.member, pool.submit(make, index, action)) for index, action in making
+    }
     for action in plan.actions:
         if isinstance(action, Describe):
-            content = _describe(action, fresh)
+            content = _describe(action, {name: m.made.result() for name, m in fresh.items() if isinstance(m, Promised)})
             fresh[action.member] = NewMember(name=action.member, content=content, mode=action.mode, date_time=date_time)
     return fresh
 
@@ -145,7 +168,7 @@ def _described(item: Mapping[str, Any], member: NewMember) -> dict[str, Any]:
     return {key: known.get(key, value) for key, value in item.items()}
 
 
-def _graft(action: Graft, target: Path) -> Path:
+def _graft(action: Graft, target: Path, by_patchelf: list[str]) -> Path:
     source = Path(action.source)
     try:
         shutil.copyfile(source, target)
@@ -155,21 +178,22 @@ def _graft(action: Graft, target: Path) -> Path:
         text = "The file is not the one that the plan was made for: it has changed since."
         raise WriteError.of(Code.WRITE_FAILED, action.source, text, "Plan again.")
     if action.strip:
-        strip_file(target)
-    if action.edit:
-        patch_file(target, action.edit)
+        strip_file(target, where=action.source)
+    if action.edit and patch_file(target, action.edit, where=action.source):
+        by_patchelf.append(action.member)
     return target
 
 
-def _patch(action: Patch, old: Member, wheel: Path, target: Path) -> Path:
+def _patch(action: Patch, old: Member, wheel: Path, target: Path, by_patchelf: list[str]) -> Path:
     extract_member(wheel, old, target)
     if action.strip:
-        strip_file(target)
-    patch_file(target, action.edit)
+        strip_file(target, where=old.name)
+    if patch_file(target, action.edit, where=old.name):
+        by_patchelf.append(action.member)
     return target
 
 
-def _entries(plan: Plan, wheel: WheelFacts | None, fresh: Mapping[str, NewMember]) -> list[RawCopy | NewMember]:
+def _entries(plan: Plan, wheel: WheelFacts | None, fresh: Mapping[str, Promised | NewMember]) -> list[Entry]:
     """Return the entries in order, without RECORD and without signatures of what has changed."""
     old = {member.name: member for member in wheel.members} if wheel is not None else {}
     derived = {f"{plan.dist_info}/{name}" for name in RECORD_NAMES}
@@ -183,8 +207,3 @@ def _entries(plan: Plan, wheel: WheelFacts | None, fresh: Mapping[str, NewMember
 def _record(members: Sequence[Member], name: str) -> bytes:
     lines = [RecordEntry(path=m.name, digest=digest_of_hex(m.sha256), size=m.size) for m in members]
     return format_record([*lines, RecordEntry(path=name)]).encode()
-
-
-def uses_patchelf(actions: Sequence[Action]) -> bool:
-    """Return whether *actions* edit any ELF file."""
-    return any(isinstance(action, Patch | Graft) and bool(action.edit) for action in actions)

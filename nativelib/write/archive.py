@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from nativelib.errors import WriteError
 from nativelib.facts import zipformat as z
 from nativelib.findings import Code, error
-from nativelib.write.archive_deflate import Begin, Block, End, NewMember, RawCopy, content_pieces, deflater
+from nativelib.write.archive_deflate import Begin, Block, End, NewMember, Promised, RawCopy, content_pieces, deflater
 from nativelib.write.archive_source import Source, extract_member, read_member
 from nativelib.write.stage import StagedFile, removed_on_failure, staged_file
 
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nativelib.facts.wheel import Member
-    from nativelib.write.archive_deflate import Step
+    from nativelib.write.archive_deflate import Entry, Step
 
 __all__ = [
     "NewMember",
+    "Promised",
     "RawCopy",
     "StagedFile",
     "WheelDigest",
@@ -58,7 +59,7 @@ class WheelDigest:
 
 def write_wheel(
     target: Path,
-    entries: Sequence[RawCopy | NewMember],
+    entries: Sequence[Entry],
     *,
     source: Path | None,
     level: int = 6,
@@ -106,7 +107,7 @@ def epoch_date_time(environ: Mapping[str, str]) -> z.DateTime:
     return moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second // 2 * 2
 
 
-def _check(entries: Sequence[RawCopy | NewMember], *, level: int, needs_source: bool = False) -> None:
+def _check(entries: Sequence[Entry], *, level: int, needs_source: bool = False) -> None:
     """Refuse entries that no archive may have; all of them at once."""
     problems: list[tuple[str, str]] = []
     seen: set[str] = set()
@@ -128,7 +129,7 @@ def _check(entries: Sequence[RawCopy | NewMember], *, level: int, needs_source: 
         raise WriteError(error(Code.WRITE_FAILED, name, f"It {problem}.") for name, problem in problems)
 
 
-def _name(entry: RawCopy | NewMember) -> str:
+def _name(entry: Entry) -> str:
     return entry.name or entry.member.name if isinstance(entry, RawCopy) else entry.name
 
 

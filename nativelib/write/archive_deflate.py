@@ -51,6 +51,19 @@ class NewMember:
 
 
 @dataclass(frozen=True, slots=True)
+class Promised:
+    """A new member that is still being made."""
+
+    name: str
+    """Path in the archive."""
+    made: Future[NewMember]
+    """It is waited for when its turn comes; what making it raises, writing it raises."""
+
+
+Entry: TypeAlias = RawCopy | NewMember | Promised
+
+
+@dataclass(frozen=True, slots=True)
 class Begin:
     """A new member of *size* bytes begins."""
 
@@ -79,7 +92,7 @@ Step: TypeAlias = RawCopy | Begin | Block | End
 
 
 @contextmanager
-def deflater(level: int) -> Iterator[Callable[[Iterable[RawCopy | NewMember]], Iterator[Step]]]:
+def deflater(level: int) -> Iterator[Callable[[Iterable[Entry]], Iterator[Step]]]:
     """Give a function that turns entries into the steps of writing them, while threads deflate what comes next.
 
     A long content is cut into blocks that are deflated apart, each with the end of the one before as dictionary, and
@@ -91,7 +104,7 @@ def deflater(level: int) -> Iterator[Callable[[Iterable[RawCopy | NewMember]], I
     def submit(data: memoryview, dictionary: bytes, *, final: bool) -> Future[bytes]:
         return executor.submit(_deflate, data, dictionary, level, final=final)
 
-    def ahead(entries: Iterable[RawCopy | NewMember]) -> Iterator[Step]:
+    def ahead(entries: Iterable[Entry]) -> Iterator[Step]:
         queue: deque[Step] = deque()
         blocks = 0
         for step in _steps(entries, submit):
@@ -108,11 +121,13 @@ def deflater(level: int) -> Iterator[Callable[[Iterable[RawCopy | NewMember]], I
         executor.shutdown(cancel_futures=True)
 
 
-def _steps(entries: Iterable[RawCopy | NewMember], submit: Callable[..., Future[bytes]]) -> Iterator[Step]:
+def _steps(entries: Iterable[Entry], submit: Callable[..., Future[bytes]]) -> Iterator[Step]:
     for entry in entries:
         if isinstance(entry, RawCopy):
             yield entry
             continue
+        if isinstance(entry, Promised):
+            entry = entry.made.result()
         begun = Begin(entry, content_size(entry))
         yield begun
         sha256, crc, done, dictionary = hashlib.sha256(), 0, 0, b""

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from nativelib.errors import NativelibError, ReadError
 from nativelib.findings import Code
 
 if TYPE_CHECKING:
-    import mmap
     from collections.abc import Iterator
     from typing import Any
-
-Buffer: TypeAlias = "bytes | mmap.mmap | memoryview"
 
 # Linkers merge strings with equal ends, so that the names of a file can be longer than its string table, by little.
 # Without a limit a table of N bytes without a NUL has N names of N/2 bytes on average.
@@ -26,6 +23,16 @@ _NAME_BYTES_PER_TABLE_BYTE = 8
 _MOST_NAME_BYTES = 256 << 20
 PATH_MAX = 4096
 """Bytes of the longest path that open(2) takes."""
+
+
+class Bytes(Protocol):
+    """Bytes in memory or in a mapped file."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def __getitem__(self, key: slice, /) -> bytes | memoryview:
+        """Return some of them."""
 
 
 class Segment(NamedTuple):
@@ -45,7 +52,7 @@ class Segment(NamedTuple):
 class Image:
     """The bytes of one file, with the word size and byte order that its header declares."""
 
-    data: Buffer
+    data: Bytes
     """The whole file."""
     where: str
     """What findings call the file."""
