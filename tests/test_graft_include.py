@@ -227,7 +227,7 @@ def test_the_anchor_serves_what_is_opened_by_name_on_musl(tmp_path: Path) -> Non
     driver = program(tmp_path, "driver", MUSL, cc="musl-gcc")
     home = tmp_path / "u" / "p.libs"
     for first, expected in (("nativelib_anchor.so", "5\n"), ("libfoo.so.1", "-1\n")):
-        argv = [driver, home / first, "libfoo.so.1"]
+        argv = [str(driver), str(home / first), "libfoo.so.1"]
         assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == expected
 
 
