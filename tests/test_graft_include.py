@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.cc import shared_library
+from tests.support.cc import program, shared_library
 from tests.support.outside import OPENS_FOO, Outside, make_outside
 from tests.support.projects import nativelib
 from tests.support.toy import TAG, consumer
@@ -196,6 +197,38 @@ def test_another_machine_is_passed_over(outside: Outside) -> None:
     pure = make_wheel(outside.root, "q-1.0-py3-none-any.whl", {"q/__init__.py": CTYPES})
     result = outside.repaired(pure, "--include", f"libfoo.so.1={other}", allow=["NL212"])
     assert result.name.endswith("_aarch64.whl")
+
+
+MUSL = """
+#include <dlfcn.h>
+#include <stdio.h>
+int main(int count, char **words) {
+    void *found = 0;
+    for (int i = 1; i < count; i++) found = dlopen(words[i], RTLD_NOW | RTLD_LOCAL);
+    printf("%d\\n", found ? ((int (*)(void))dlsym(found, "foo"))() : -1);
+    return 0;
+}
+"""
+
+
+def test_the_anchor_serves_what_is_opened_by_name_on_musl(tmp_path: Path) -> None:
+    library = shared_library(
+        tmp_path / "host", "libfoo.so.1", "int foo(void) { return 5; }", soname="libfoo.so.1", cc="musl-gcc"
+    )
+    platform = TAG.rpartition("-")[2].replace("linux", "musllinux_1_2", 1)
+    wheel = make_wheel(tmp_path, f"p-1.0-py3-none-{platform}.whl", {"p/__init__.py": CTYPES})
+    answer = nativelib("repair", wheel, "--include", f"libfoo.so.1={library}", "-w", tmp_path / "out")
+    assert answer.code == 0, answer.stdout
+    [entry] = answer.document["wheels"]
+    assert platform in entry["tags"]
+    for name, content in members(tmp_path / "out" / entry["output"]).items():
+        (tmp_path / "u" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "u" / name).write_bytes(content)
+    driver = program(tmp_path, "driver", MUSL, cc="musl-gcc")
+    home = tmp_path / "u" / "p.libs"
+    for first, expected in (("nativelib_anchor.so", "5\n"), ("libfoo.so.1", "-1\n")):
+        argv = [str(driver), str(home / first), "libfoo.so.1"]
+        assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == expected
 
 
 def test_two_files_of_one_name(outside: Outside) -> None:

@@ -255,9 +255,11 @@ HOOK: dict[str, Any] = {
     "strict": True,
     "providers": [OWN, FOREIGN],
     "hints": [["libcuda.so.1", "Install NVIDIA's driver: https://www.nvidia.com/drivers"]],
+    "anchors": [{"path": "../numpy_like.libs/nativelib_anchor.so", "sonames": ["libfftw3.so.3"]}],
 }
-LENIENT = {**HOOK, "strict": False, "providers": [OWN], "hints": []}
-LOADER = {**HOOK, "providers": [OWN], "hints": [], "stem": "_fast_nl", "hidden": "space._fast_nl", "package": False}
+PLAIN = {**{name: HOOK[name] for name in ("begin", "end", "strict")}, "providers": [OWN], "hints": []}
+LENIENT = {**PLAIN, "strict": False}
+LOADER = {**PLAIN, "stem": "_fast_nl", "hidden": "space._fast_nl", "package": False}
 SCRIPT = {"name": "tools", "directory": "tools.scripts", "file": "solve", "providers": [OWN]}
 SHOWN = {
     "## The library wheel's `__init__.py`": ("library/__init__.py.j2", LIBRARY),

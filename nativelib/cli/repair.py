@@ -52,6 +52,7 @@ examples:
   nativelib repair --provided-by dist/openmp_lib-12.2.0-py3-none-manylinux_2_34_x86_64.whl dist/*.whl
   nativelib repair --provided-by openblas-lib --dry-run dist/numpy_like-*.whl
   nativelib repair --exclude 'libcuda.so.*' --plat manylinux_2_28_x86_64 dist/*.whl
+  nativelib repair --include libzbar.so.0 dist/scanner-1.0-py3-none-any.whl
 
 environment:
   NATIVELIB_PLAT, NATIVELIB_ZIP_COMPRESSION_LEVEL   defaults of --plat and -z (the AUDITWHEEL_ names count too)

@@ -89,7 +89,7 @@ def roots(given: RepairInput, options: RepairOptions, moved: Mapping[str, str]) 
 
     *moved* maps old members to new ones.
     """
-    out = [(item.path, Scheme.SITE) for item in given.included if anchors(given, options)]
+    out = [(item.path, Scheme.SITE) for item in given.included] if anchors(given, options) else []
     for member, items in callers(given).items():
         out += [(item.path, place_of(moved.get(member, member)).scheme) for item in items]
     out += [(item.path, Scheme.SITE) for item in given.included if item.path not in {path for path, _ in out}]
@@ -125,7 +125,9 @@ def earlier_included(wheel: WheelFacts) -> dict[str, str]:
 def included_members(given: RepairInput, copies: Mapping[tuple[str, Scheme], Copy]) -> dict[str, str]:
     """Return the member of each included library by its name, those of an earlier repair among them."""
     names = {item.path: item.name for item in given.included}
-    fresh = {names[path]: copy.member for (path, _), copy in copies.items() if path in names}
+    # A later repair looks for the anchor beside the copy in site-packages, if there is one.
+    found = sorted(copies.items(), key=lambda item: item[0][1] is Scheme.SITE)
+    fresh = {names[path]: copy.member for (path, _), copy in found if path in names}
     return {**earlier_included(given.wheel), **fresh}
 
 
