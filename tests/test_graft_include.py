@@ -187,6 +187,16 @@ def test_nothing_is_found(outside: Outside, words: list[str], says: str) -> None
     assert not (outside.root / "out").exists()
 
 
+def test_one_file_under_two_names_is_refused(outside: Outside) -> None:
+    (outside.foo.parent / "libother.so.1").symlink_to(outside.foo)
+    file = opener(outside)
+    wheel = consumer(outside.root, "p", {f"p/{file.name}": file})
+    answer = outside.repair(wheel, "--include", "libfoo.so.1", "--include", "libother.so.1")
+    [text] = answer.errors().values()
+    assert answer.code == 1
+    assert text.startswith("NL211 libfoo.so.1 and libother.so.1 are one file, ")
+
+
 def test_another_machine_is_passed_over(outside: Outside) -> None:
     text = "int foo(void) { return 5; }"
     other = shared_library(outside.root / "arm", "libfoo.so.1", text, cc="aarch64-linux-gnu-gcc")

@@ -14,7 +14,7 @@ from nativelib.facts.elf import MACHINES
 from nativelib.facts.hint import How
 from nativelib.facts.manifest import SYSTEM_STUBS
 from nativelib.facts.wheel import Scheme, place_of
-from nativelib.findings import Code, Finding, note, warning
+from nativelib.findings import Code, Finding, error, note, warning
 from nativelib.plan.copies import copy_directory
 from nativelib.plan.dist_info import earlier_note
 from nativelib.plan.hook import hooked_package, package_texts
@@ -57,6 +57,18 @@ def settle(
     message = "The wheel has {} already, as {}; --include copies nothing."
     notes = [note(Code.UNUSED_INCLUDE, name, message.format(name, inside[name][0])) for name in had]
     return tuple(item for item in found if item.name not in inside), tuple(notes)
+
+
+def one_name_each(found: Sequence[Included]) -> list[Finding]:
+    """Return an error for each file of *found* that is asked for under two names: a copy has one."""
+    first: dict[str, str] = {}
+    message = "{} and {} are one file, {}, and its copy has one name."
+    remedy = "Include it under the name by which code opens it."
+    return [
+        error(Code.UNUSED_INCLUDE, item.name, message.format(first[item.path], item.name, item.path), remedy)
+        for item in found
+        if first.setdefault(item.path, item.name) != item.name
+    ]
 
 
 def callers(given: RepairInput) -> dict[str, tuple[Included, ...]]:

@@ -6,7 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from nativelib.facts.wheel import place_of
-from nativelib.plan.graft import canonical
+from nativelib.plan.graft import canonical, inside
 from nativelib.plan.needs import Answer, by_requester, index_inside
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _walk(
         member, inherited = queue.pop(0)
         seen.add(member)
         facts, home = files[member], place_of(member)
-        own = tuple(canonical(home, entry) for entry in facts.run_path if entry.startswith(("$ORIGIN", "${ORIGIN}")))
+        own = tuple(canonical(home, entry) for entry in facts.run_path if inside(home, entry))
         # DT_RPATH counts for what is loaded on behalf of a file as well, unless that has a DT_RUNPATH of its own.
         passed = inherited if facts.runpath else (*own, *inherited)
         for need in inner.get(member, ()):
