@@ -103,18 +103,18 @@ def test_crossings_that_need_not_be_are_none() -> None:
 def test_what_nobody_could_read_is_refused_at_once() -> None:
     chain = [(node, node + 1) for node in range(999)]
     everything = [*chain, *((0, node) for node in range(2, 999))]
-    begin = time.monotonic()
+    begin = time.process_time()
     with pytest.raises(PlanError) as caught:
         lay_out([(50.0, 20.0)] * 1000, everything)
     assert [finding.code for finding in caught.value.findings] == [Code.GRAPH_TOO_LARGE]
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_a_graph_at_the_limit_takes_seconds() -> None:
     edges = [(user, 60 + used) for user in range(60) for used in range(300)]
-    begin = time.monotonic()
+    begin = time.process_time()
     assert len(lay_out([(50.0, 20.0)] * 360, edges).lines) == 18_000
-    assert time.monotonic() - begin < 30
+    assert time.process_time() - begin < 30
 
 
 @given(st.text(max_size=60), st.integers(20, 400))
