@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nativelib.errors import NativelibError
 from nativelib.facts.outside import Outside
+from nativelib.facts.progress import silent
 from nativelib.findings import Severity
 from nativelib.pipeline.repair import RepairRequest, read_needs, read_providers
 from nativelib.plan.answers import missing_findings
@@ -17,9 +18,10 @@ from nativelib.plan.retag import vouched
 from nativelib.policy.judge import judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from nativelib.facts.progress import Report
     from nativelib.facts.wheel import WheelFacts
     from nativelib.findings import Finding
     from nativelib.pipeline.repair import WheelNeeds
@@ -61,9 +63,7 @@ class WheelReport:
         return any(finding.severity is Severity.ERROR for finding in self.findings)
 
 
-def inspect_wheels(
-    request: InspectRequest, *, report: Callable[[str], None] = lambda _text: None
-) -> tuple[WheelReport, ...]:
+def inspect_wheels(request: InspectRequest, *, report: Report = silent) -> tuple[WheelReport, ...]:
     """Return a report for each wheel of *request*, in order; one that cannot be read does not stop the others."""
     asked = RepairRequest(
         wheels=request.wheels,
@@ -81,7 +81,7 @@ def inspect_wheels(
     for path in request.wheels:
         report(f"reading {path.name}")
         try:
-            out.append(_report(path, read_needs(path, providers, asked), request))
+            out.append(_report(path, read_needs(path, providers, asked, report=report), request))
         except NativelibError as problem:
             out.append(WheelReport(file=path, findings=problem.findings))
     return tuple(out)

@@ -10,6 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 from nativelib.errors import ReadError
 from nativelib.facts.metadata import parse_metadata, parse_wheel_text
+from nativelib.facts.progress import silent
 from nativelib.facts.record import parse_record, record_problems
 from nativelib.facts.wheel import WheelFacts, companion_of
 from nativelib.findings import Code, Severity, error
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from nativelib.facts.progress import Report
     from nativelib.facts.record import RecordEntry
     from nativelib.facts.wheel import WheelName
     from nativelib.facts.zipformat import Entry
@@ -32,14 +34,14 @@ _MAX_ALL_TEXT: Final = 48 << 20
 _REQUIRED: Final = ("METADATA", "WHEEL", "RECORD")
 
 
-def read_wheel(path: Path, *, check_record: bool = True) -> WheelFacts:
+def read_wheel(path: Path, *, check_record: bool = True, report: Report = silent) -> WheelFacts:
     """Return what is known about the wheel file *path*.
 
     Every member is unpacked once, checked against its CRC and hashed. With ``check_record``, RECORD must list every
     member with its digest and size, and nothing else (PEP 376, PEP 427). Raises :class:`ReadError` with all problems
     of one kind at once: ``NOT_FOUND``, ``NOT_A_WHEEL`` (also for damaged members), ``UNSAFE_MEMBER``, ``BAD_RECORD``,
     or ``BAD_METADATA`` where METADATA or WHEEL is missing, wrong, or does not fit the file name. A broken ELF
-    member is no error, but a warning in the facts: perhaps nothing needs it.
+    member is no error, but a warning in the facts: perhaps nothing needs it. ``report`` is told how much is read.
     """
     with WheelArchive(path) as archive:
         dist_info = _find_dist_info(archive.entries, archive.name, str(path))
@@ -51,6 +53,7 @@ def read_wheel(path: Path, *, check_record: bool = True) -> WheelFacts:
             archive,
             wanted=lambda entry: _is_text(entry, dist_info) or (entry.size <= _MAX_TEXT and entry.name in companions),
             algorithms={line.path: line.algorithm for line in record},
+            report=report,
         )
         normal = archive.is_normal(dist_info)
         entries, name = archive.entries, archive.name
