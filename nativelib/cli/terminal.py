@@ -7,14 +7,17 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from nativelib.cli.progress import shown
 from nativelib.cli.table import layout
+from nativelib.facts.progress import silent
 from nativelib.findings import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console
 
+    from nativelib.facts.progress import Report
     from nativelib.findings import Finding
 
 _STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
@@ -87,10 +90,10 @@ class Terminal:
         self.document({"schema": 1, "findings": [finding.to_json() for finding in findings]})
 
     @contextmanager
-    def progress(self) -> Iterator[Callable[[str], None]]:
-        """Show on a terminal what is being done; elsewhere nothing."""
+    def progress(self) -> Iterator[Report]:
+        """Show on a terminal what is being done, if it takes a while; elsewhere nothing."""
         if self.json or self.quiet or not sys.stderr.isatty():
-            yield lambda _text: None
+            yield silent
             return
-        with self._console("stderr").status("") as status:
-            yield status.update
+        with shown(lambda: self._console("stderr")) as report:
+            yield report

@@ -17,6 +17,7 @@ from nativelib import __version__
 from nativelib.errors import NativelibError, PlanError, ReadError
 from nativelib.facts.elf import Libc
 from nativelib.facts.manifest import MANIFEST, parse_manifest
+from nativelib.facts.progress import silent
 from nativelib.facts.spec import is_path, with_version
 from nativelib.findings import Code, error
 from nativelib.pipeline.answers import answer_all, gather_evidence, graft_sources
@@ -39,9 +40,10 @@ from nativelib.read.spec import read_spec
 from nativelib.read.wheel import read_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from nativelib.facts.manifest import Manifest
+    from nativelib.facts.progress import Report
     from nativelib.facts.provider import Provider
     from nativelib.facts.spec import Project, Spec
     from nativelib.findings import Finding
@@ -82,10 +84,10 @@ class BuildResult:
     findings: tuple[Finding, ...]
 
 
-def build_library_wheel(request: BuildRequest, *, report: Callable[[str], None] = lambda _text: None) -> BuildResult:
+def build_library_wheel(request: BuildRequest, *, report: Report = silent) -> BuildResult:
     """Build the library wheel that *request* describes.
 
-    *report* is told in a few words what is being done. Raises NativelibError with every reason at once; nothing is
+    *report* is told what is being done. Raises NativelibError with every reason at once; nothing is
     written then.
     """
     project, spec, _ = read_spec(request.directory)
@@ -98,7 +100,8 @@ def build_library_wheel(request: BuildRequest, *, report: Callable[[str], None] 
             report(f"writing {plan.output}")
             sources = {library.source: library.elf for library in given.prefix.libraries}
             sources |= {p.source: p.elf for p in given.prefix.programs if p.elf is not None}
-            receipt = finish(plan, None, {**given.outside.files, **sources}, request.wheel_dir, request.environ)
+            outside = {**given.outside.files, **sources}
+            receipt = finish(plan, None, outside, request.wheel_dir, request.environ, report=report)
     document = next(a.document for a in plan.actions if a.kind == "describe")
     return BuildResult(
         plan=plan,
@@ -111,9 +114,7 @@ def build_library_wheel(request: BuildRequest, *, report: Callable[[str], None] 
 
 
 @contextmanager
-def _prefix(
-    request: BuildRequest, project: Project, spec: Spec, report: Callable[[str], None]
-) -> Iterator[tuple[Path, Project]]:
+def _prefix(request: BuildRequest, project: Project, spec: Spec, report: Report) -> Iterator[tuple[Path, Project]]:
     """Give the prefix, filled by the build script where there is one, and the project with its version known."""
     root = find_prefix(request.directory, spec, request.prefix)
     if root is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nativelib.errors import WriteError
 from nativelib.facts.elf import ElfEdit, identity
+from nativelib.facts.progress import silent
 from nativelib.findings import Code
 from nativelib.plan.hook import encode
 from nativelib.plan.values import Assemble, Generate, Graft, Patch, Plan, Receipt, Write
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nativelib.facts.elf import ElfFacts
+    from nativelib.facts.progress import Report
     from nativelib.facts.wheel import WheelFacts
 
 
@@ -62,11 +64,13 @@ def finish(
     *,
     taken: Collection[Path] = (),
     inputs: Collection[Path] = (),
+    report: Report = silent,
 ) -> Receipt:
     """Carry out *plan* and return the receipt.
 
     *outside* holds the facts of grafted files by path; *taken* are outputs of this call and *inputs* its other wheels:
-    neither is overwritten. The result appears whole in *directory* or not at all. Raises WriteError.
+    neither is overwritten. *report* is told what is being done. The result appears whole in *directory* or not at all.
+    Raises WriteError.
     """
     from nativelib.read.verify import read_back  # the wheel package, which an audit does without
 
@@ -80,8 +84,8 @@ def finish(
     date_time = epoch_date_time(environ)
     generated = render_all(plan)
     with staged_file(directory, plan.output) as staged:
-        applied = apply_plan(plan, wheel, generated, staged.path, date_time=date_time)
-        read_back(staged.path, plan.output, predicted(plan, wheel, outside), applied.changed)
+        applied = apply_plan(plan, wheel, generated, staged.path, date_time=date_time, report=report)
+        read_back(staged.path, plan.output, predicted(plan, wheel, outside), applied.changed, report=report)
         if wheel is not None and final.exists() and final.samefile(wheel.path):
             if applied.sha256 != wheel.sha256:
                 text = "The result would overwrite the input, which is never changed."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nativelib.errors import NativelibError, PlanError
 from nativelib.facts.elf import MACHINES
 from nativelib.facts.outside import Outside
+from nativelib.facts.progress import silent
 from nativelib.findings import Code, Severity, note
 from nativelib.pipeline.repair import RepairRequest, WheelNeeds, answer_needs, read_providers
 from nativelib.plan.answers import missing_findings, skip_findings, unused_skips
@@ -24,9 +25,10 @@ from nativelib.read.wheel import read_wheel
 from nativelib.write.stage import write_failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from nativelib.facts.progress import Report
     from nativelib.facts.provider import Provider
     from nativelib.facts.wheel import WheelFacts
     from nativelib.findings import Finding
@@ -88,9 +90,7 @@ class WheelReport:
         return wheel_tree(files, self.needs, self.providers, self.policy)
 
 
-def inspect_wheels(
-    request: InspectRequest, *, report: Callable[[str], None] = lambda _text: None
-) -> tuple[WheelReport, ...]:
+def inspect_wheels(request: InspectRequest, *, report: Report = silent) -> tuple[WheelReport, ...]:
     """Return a report for each wheel of *request*, in order; one that cannot be read does not stop the others."""
     asked = RepairRequest(
         wheels=request.wheels,
@@ -115,7 +115,7 @@ def inspect_wheels(
     for path in request.wheels:
         report(f"reading {path.name}")
         try:
-            wheel = read_wheel(path, hints=True, skip=request.skips)
+            wheel = read_wheel(path, hints=True, skip=request.skips, report=report)
             out.append(_report(path, wheel, *_answered(wheel, providers, asked), asked.options))
         except NativelibError as problem:
             out.append(WheelReport(file=path, findings=problem.findings))

@@ -11,6 +11,7 @@ from nativelib.errors import NativelibError, PlanError
 from nativelib.facts.elf import Libc
 from nativelib.facts.outside import Outside
 from nativelib.facts.package import Owners
+from nativelib.facts.progress import silent
 from nativelib.findings import Code, Severity, error
 from nativelib.pipeline.answers import answer_all, gather_evidence, graft_sources, included_target, read_included
 from nativelib.pipeline.finish import drop_unchanged, finish
@@ -35,9 +36,10 @@ from nativelib.read.wheel import read_wheel
 from nativelib.write.stage import write_failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from nativelib.facts.outside import Included, SystemMusl
+    from nativelib.facts.progress import Report
     from nativelib.facts.provider import Provider
     from nativelib.facts.wheel import WheelFacts
     from nativelib.findings import Finding
@@ -107,12 +109,10 @@ class WheelNeeds:
     """What finding these passed over."""
 
 
-def repair_wheels(
-    request: RepairRequest, *, report: Callable[[str], None] = lambda _text: None
-) -> tuple[RepairResult, ...]:
+def repair_wheels(request: RepairRequest, *, report: Report = silent) -> tuple[RepairResult, ...]:
     """Repair all wheels of *request* and return what became of each, in order; one that fails does not stop the others.
 
-    *report* is told in a few words what is being done.
+    *report* is told what is being done.
     """
     try:
         providers = read_providers(request)
@@ -122,7 +122,7 @@ def repair_wheels(
     for path in request.wheels:
         report(f"reading {path.name}")
         try:
-            reads[path] = read_needs(path, providers, request)
+            reads[path] = read_needs(path, providers, request, report=report)
         except NativelibError as problem:
             reads[path] = problem
         except OSError as problem:  # no directory for temporary files, for example
@@ -137,7 +137,7 @@ def repair_wheels(
             results.append(RepairResult(input=path, findings=read.findings))
             continue
         report(f"repairing {path.name}")
-        result = _repair_one(path, replace(read, owners=owners), request, unused, written)
+        result = _repair_one(path, replace(read, owners=owners), request, unused, written, report)
         if result.output is not None:
             written.add(result.output)
         results.append(result)
@@ -167,10 +167,12 @@ def read_providers(request: RepairRequest) -> tuple[Provider, ...]:
     return tuple(providers)
 
 
-def read_needs(path: Path, providers: Sequence[Provider], request: RepairRequest) -> WheelNeeds:
+def read_needs(
+    path: Path, providers: Sequence[Provider], request: RepairRequest, *, report: Report = silent
+) -> WheelNeeds:
     """Return the facts of the wheel at *path* with all answers final."""
     options = request.options
-    wheel = read_wheel(path, hints=bool(options.includes), skip=options.skips)
+    wheel = read_wheel(path, hints=bool(options.includes), skip=options.skips, report=report)
     return answer_needs(wheel, providers, request)
 
 
@@ -282,7 +284,12 @@ def _evidence(read: WheelNeeds) -> Evidence:
 
 
 def _repair_one(
-    path: Path, read: WheelNeeds, request: RepairRequest, unused: Sequence[Finding], written: set[Path]
+    path: Path,
+    read: WheelNeeds,
+    request: RepairRequest,
+    unused: Sequence[Finding],
+    written: set[Path],
+    report: Report,
 ) -> RepairResult:
     try:
         raise_errors(unused, request.options)
@@ -292,7 +299,16 @@ def _repair_one(
             return RepairResult(input=path, plan=plan, findings=plan.findings)
         outside = {**read.outside.files}
         others = [other for other in request.wheels if other != path]
-        receipt = finish(plan, read.wheel, outside, request.wheel_dir, request.environ, taken=written, inputs=others)
+        receipt = finish(
+            plan,
+            read.wheel,
+            outside,
+            request.wheel_dir,
+            request.environ,
+            taken=written,
+            inputs=others,
+            report=report,
+        )
     except NativelibError as problem:
         return RepairResult(input=path, findings=problem.findings)
     except OSError as problem:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from nativelib.errors import ReadError
+from nativelib.facts.progress import silent
 from nativelib.facts.record import ALGORITHMS, digest_of_hex
 from nativelib.findings import Code, Finding, error, warning
 from nativelib.read.elf import is_elf, read_elf
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.hint import Opened
+    from nativelib.facts.progress import Report
     from nativelib.facts.zipformat import Entry
     from nativelib.read.archive import WheelArchive
 
@@ -60,14 +62,15 @@ def read_contents(
     algorithms: Mapping[str, str],
     unread: Collection[str] = (),
     hints: bool = False,
+    report: Report = silent,
 ) -> tuple[tuple[Content, ...], str]:
     """Return the content of each entry of *archive*, in order, and the SHA-256 of the file.
 
     ``wanted`` says whose text to keep; ``algorithms`` which hash other than SHA-256 RECORD has for a member; members in
     ``unread`` are not looked at as ELF files; ``hints`` says whether to look for libraries that ELF files and Python
-    sources open at run time. All cores work: zlib and hashlib run without the interpreter's lock. Damaged members do
-    not raise, they carry findings. Raises :class:`ReadError` (``UNSAFE_MEMBER``) for more symbols than the memory
-    should hold.
+    sources open at run time; ``report`` is told how much is read. All cores work: zlib and hashlib run without the
+    interpreter's lock. Damaged members do not raise, they carry findings. Raises :class:`ReadError`
+    (``UNSAFE_MEMBER``) for more symbols than the memory should hold.
     """
     contents = [Content()] * len(archive.entries)
     symbols = 0
@@ -93,8 +96,14 @@ def read_contents(
     executor = ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_THREADS))
     try:
         digest = executor.submit(archive.sha256)
-        for done in [executor.submit(read, batch) for batch in _batches(archive.entries)]:
-            done.result()
+        batches = _batches(archive.entries)
+        sizes = [sum(archive.entries[index].size for index in batch) for batch in batches]
+        done, total, reading = 0, sum(sizes), f"reading {archive.name.distribution}"
+        report(reading, done, total)
+        for future, size in zip([executor.submit(read, batch) for batch in batches], sizes, strict=True):
+            future.result()
+            done += size
+            report(reading, done, total)
         return tuple(contents), digest.result()
     finally:
         executor.shutdown(cancel_futures=True)

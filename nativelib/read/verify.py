@@ -15,6 +15,7 @@ from wheel.wheelfile import WheelError, WheelFile  # type: ignore[import-untyped
 
 from nativelib.errors import NativelibError, WriteError
 from nativelib.facts.elf import identity
+from nativelib.facts.progress import silent
 from nativelib.findings import Code
 from nativelib.read.elf import read_elf
 
@@ -22,13 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from nativelib.facts.elf import ElfFacts
+    from nativelib.facts.progress import Report
 
 _MAX_THREADS: Final = 6
 _IN_MEMORY: Final = 8 << 20
 _PIECE: Final = 1 << 20
 
 
-def read_back(path: Path, filename: str, predicted: Mapping[str, ElfFacts | None], changed: Collection[str]) -> None:
+def read_back(
+    path: Path,
+    filename: str,
+    predicted: Mapping[str, ElfFacts | None],
+    changed: Collection[str],
+    *,
+    report: Report = silent,
+) -> None:
     """Check the staged wheel at *path*, which is to be called *filename*.
 
     RECORD must name every member; each *changed* member must have the content that RECORD says, and each ELF member in
@@ -39,8 +48,10 @@ def read_back(path: Path, filename: str, predicted: Mapping[str, ElfFacts | None
         link.symlink_to(path.absolute())
         try:
             with WheelFile(str(link)) as archive, ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_THREADS)) as pool:
-                for done in [pool.submit(_check_member, archive, name, predicted) for name in changed]:
-                    done.result()
+                checks = [pool.submit(_check_member, archive, name, predicted) for name in changed]
+                for done, check in enumerate(checks):
+                    report("checking what was written", done, len(checks))
+                    check.result()
         except (WheelError, BadZipFile, KeyError, OSError) as cause:
             raise _defect(filename, f"It does not read back: {cause}.") from cause
 

@@ -10,6 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 from nativelib.errors import ReadError
 from nativelib.facts.metadata import parse_metadata, parse_wheel_text
+from nativelib.facts.progress import silent
 from nativelib.facts.record import parse_record, record_problems
 from nativelib.facts.wheel import WheelFacts, companion_of, skipped_members
 from nativelib.findings import Code, Severity, error, listed, note, shortened
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from nativelib.facts.progress import Report
     from nativelib.facts.record import RecordEntry
     from nativelib.facts.wheel import WheelName
     from nativelib.facts.zipformat import Entry
@@ -32,16 +34,23 @@ _MAX_ALL_TEXT: Final = 48 << 20
 _REQUIRED: Final = ("METADATA", "WHEEL", "RECORD")
 
 
-def read_wheel(path: Path, *, check_record: bool = True, hints: bool = False, skip: Sequence[str] = ()) -> WheelFacts:
+def read_wheel(
+    path: Path,
+    *,
+    check_record: bool = True,
+    hints: bool = False,
+    skip: Sequence[str] = (),
+    report: Report = silent,
+) -> WheelFacts:
     """Return what is known about the wheel file *path*.
 
     Every member is unpacked once, checked against its CRC and hashed. With ``check_record``, RECORD must list every
     member with its digest and size, and nothing else (PEP 376, PEP 427). With ``hints``, the facts have the libraries
-    that code opens at run time. Members that match a glob of ``skip`` are not read as ELF files. Raises
-    :class:`ReadError` with all problems
-    of one kind at once: ``NOT_FOUND``, ``NOT_A_WHEEL`` (also for damaged members), ``UNSAFE_MEMBER``, ``BAD_RECORD``,
-    or ``BAD_METADATA`` where METADATA or WHEEL is missing, wrong, or does not fit the file name. A broken ELF
-    member is no error, but a warning in the facts: perhaps nothing needs it.
+    that code opens at run time. Members that match a glob of ``skip`` are not read as ELF files. ``report`` is told how
+    much is read. Raises :class:`ReadError` with all problems of one kind at once: ``NOT_FOUND``, ``NOT_A_WHEEL`` (also
+    for damaged members), ``UNSAFE_MEMBER``, ``BAD_RECORD``, or ``BAD_METADATA`` where METADATA or WHEEL is missing,
+    wrong, or does not fit the file name. A broken ELF member is no error, but a warning in the facts: perhaps nothing
+    needs it.
     """
     with WheelArchive(path) as archive:
         dist_info = _find_dist_info(archive.entries, archive.name, str(path))
@@ -56,6 +65,7 @@ def read_wheel(path: Path, *, check_record: bool = True, hints: bool = False, sk
             algorithms={line.path: line.algorithm for line in record},
             hints=hints,
             unread=frozenset(skipped),
+            report=report,
         )
         normal = archive.is_normal(dist_info)
         entries, name = archive.entries, archive.name

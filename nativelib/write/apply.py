@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from nativelib.errors import WriteError
 from nativelib.facts.order import member_order
+from nativelib.facts.progress import silent
 from nativelib.facts.record import RECORD_NAMES, RecordEntry, digest_of_hex, format_record
 from nativelib.findings import Code
 from nativelib.plan.values import Assemble, Describe, Drop, Generate, Graft, Patch, Write
@@ -25,6 +26,7 @@ from nativelib.write.patch import patch_file, strip_file
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from nativelib.facts.progress import Report
     from nativelib.facts.wheel import Member, WheelFacts
     from nativelib.plan.values import Plan
     from nativelib.write.archive_deflate import Entry
@@ -47,11 +49,18 @@ class Applied:
 
 
 def apply_plan(
-    plan: Plan, wheel: WheelFacts | None, rendered: Mapping[str, bytes], target: Path, *, date_time: DateTime
+    plan: Plan,
+    wheel: WheelFacts | None,
+    rendered: Mapping[str, bytes],
+    target: Path,
+    *,
+    date_time: DateTime,
+    report: Report = silent,
 ) -> Applied:
     """Write the result of *plan* to the staged file *target*.
 
-    *wheel* is the source that the plan was made for, *rendered* the content of each Generate action. Raises WriteError
+    *wheel* is the source that the plan was made for, *rendered* the content of each Generate action; *report* is told
+    what is being written. Raises WriteError
     if an input is not the one that the plan is bound to, or if a tool fails; *target* is then to be thrown away.
     """
     _check_source(plan, wheel)
@@ -64,10 +73,12 @@ def apply_plan(
     def record(members: tuple[Member, ...]) -> NewMember:
         return NewMember(name=name, content=_record(members, name), mode=0o644, date_time=date_time)
 
+    report(f"writing {plan.output}")
     with tempfile.TemporaryDirectory(prefix="nativelib-") as scratch, _workers() as pool:
         fresh = _make_members(plan, wheel, rendered, Path(scratch), date_time, pool, by_patchelf)
         source = Path(wheel.path) if wheel is not None else None
-        digest = write_wheel(target, _entries(plan, wheel, fresh), source=source, level=plan.level, last=record)
+        entries = _entries(plan, wheel, fresh)
+        digest = write_wheel(target, entries, source=source, level=plan.level, last=record, report=report)
     changed = (*sorted(fresh), name)
     return Applied(changed=changed, sha256=digest.sha256, size=digest.size, patchelf=bool(by_patchelf))
 

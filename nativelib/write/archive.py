@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from nativelib.errors import WriteError
 from nativelib.facts import zipformat as z
+from nativelib.facts.progress import silent
 from nativelib.findings import Code, error
 from nativelib.write.archive_deflate import Begin, Block, End, NewMember, Promised, RawCopy, content_pieces, deflater
 from nativelib.write.archive_source import Source, extract_member, read_member
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from nativelib.facts.progress import Report
     from nativelib.facts.wheel import Member
     from nativelib.write.archive_deflate import Entry, Step
 
@@ -65,6 +67,7 @@ def write_wheel(
     level: int = 6,
     last: Callable[[tuple[Member, ...]], NewMember] | None = None,
     limit: int = z.LIMIT,
+    report: Report = silent,
 ) -> WheelDigest:
     """Write *entries*, in their order, as an archive to the file *target*, and return what it holds.
 
@@ -78,7 +81,7 @@ def write_wheel(
         opened = stack.enter_context(Source(source)) if source else None
         steps = stack.enter_context(deflater(level))
         with removed_on_failure(target) as file:
-            output = _Output(file, opened, limit)
+            output = _Output(file, opened, limit, report)
             output.take(steps(entries))
             if last:
                 final = last(tuple(output.members))
@@ -142,25 +145,31 @@ def _digest(target: Path, members: tuple[Member, ...]) -> WheelDigest:
 class _Output:
     """The archive while it is written."""
 
-    def __init__(self, file: BinaryIO, source: Source | None, limit: int) -> None:
+    def __init__(self, file: BinaryIO, source: Source | None, limit: int, report: Report) -> None:
         self._file = file
         self._source = source
         self._limit = limit
+        self._report = report
         self._entries: list[z.Entry] = []
         self.members: list[Member] = []
 
     def take(self, steps: Iterable[Step]) -> None:
         """Do *steps*."""
-        start = 0
+        start = done = 0
+        begun: Begin | None = None
         for step in steps:
             match step:
                 case RawCopy():
                     self._copy(step)
                 case Begin():
+                    begun, done = step, 0
                     start = self._file.tell()
                     self._file.write(self._header(_entry(step.entry, size=step.size, offset=start)))
                 case Block():
+                    if begun is not None:
+                        self._report(f"compressing {begun.entry.name}", done, begun.size)
                     self._file.write(step.data.result())
+                    done += z.PIECE
                 case End():
                     self._end(step, start)
 
