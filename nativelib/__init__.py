@@ -20,8 +20,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from nativelib.pipeline.build import BuildRequest, BuildResult, build_library_wheel
+    from nativelib.pipeline.consumer import RepairRequest
     from nativelib.pipeline.inspect import InspectRequest, WheelReport, inspect_wheels
-    from nativelib.pipeline.repair import RepairRequest, RepairResult, apply_plan, plan_repair, repair_wheels
+    from nativelib.pipeline.repair import RepairResult, apply_plan, plan_repair, repair_wheels
     from nativelib.pipeline.shim import ShimRequest, make_shim
     from nativelib.plan.serial import plan_from_json, plan_to_json
 
@@ -47,8 +48,9 @@ __all__ = [
 
 _HOMES = {
     "nativelib.pipeline.build": ("BuildRequest", "BuildResult", "build_library_wheel"),
+    "nativelib.pipeline.consumer": ("RepairRequest",),
     "nativelib.pipeline.inspect": ("InspectRequest", "WheelReport", "inspect_wheels"),
-    "nativelib.pipeline.repair": ("RepairRequest", "RepairResult", "apply_plan", "plan_repair", "repair_wheels"),
+    "nativelib.pipeline.repair": ("RepairResult", "apply_plan", "plan_repair", "repair_wheels"),
     "nativelib.pipeline.shim": ("ShimRequest", "make_shim"),
     "nativelib.plan.serial": ("plan_from_json", "plan_to_json"),
 }

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from nativelib.findings import Code
-from nativelib.pipeline.repair import RepairRequest, repair_wheels
+from nativelib.pipeline.consumer import RepairRequest
+from nativelib.pipeline.repair import repair_wheels
 from nativelib.write import patch
 from tests.support.cc import extension, shared_library, simple_module
 from tests.support.tools import require

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nativelib.cli.repair import to_json
+from nativelib.cli.repair_text import to_json
 from nativelib.findings import Code, Severity
 from nativelib.pipeline.build import BuildRequest, build_library_wheel
-from nativelib.pipeline.repair import RepairRequest, repair_wheels
+from nativelib.pipeline.consumer import RepairRequest
+from nativelib.pipeline.repair import repair_wheels
 from nativelib.read.packages import find_owners
 from tests.support.cc import extension, shared_library, simple_module
 from tests.support.packages import machine, write_files

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +20,12 @@ from nativelib.cli.common import (
     key_value,
     level,
 )
-from nativelib.cli.text import describe, save_text
+from nativelib.cli.repair_text import print_result, to_json
+from nativelib.cli.text import save_text
 from nativelib.errors import NativelibError, PlanError
-from nativelib.facts.package import purl_label
 from nativelib.findings import Code
-from nativelib.pipeline.repair import RepairRequest, RepairResult, repair_wheels
+from nativelib.pipeline.consumer import RepairRequest
+from nativelib.pipeline.repair import RepairResult, repair_wheels
 from nativelib.plan.options import Include, RepairOptions
 from nativelib.plan.requirement import MARKER
 from nativelib.plan.serial import plan_to_json
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from nativelib.cli.terminal import Terminal
     from nativelib.findings import Finding
-    from nativelib.plan.values import Grafted
 
 _DESCRIPTION = """\
 Repair wheels: take the libraries that providers have from them, copy in what no provider
@@ -277,7 +276,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
             terminal.findings(problems)
     for result in results:
         terminal.findings(result.findings)
-        _print(result, terminal, plan_wanted=args.dry_run)
+        print_result(result, terminal, plan_wanted=args.dry_run)
     document: dict[str, Any] = {
         "schema": 1,
         "wheels": [to_json(result, plan_wanted=args.dry_run) for result in results],
@@ -292,57 +291,3 @@ def _save_plans(path: Path, results: Sequence[RepairResult]) -> None:
     plans = [plan_to_json(result.plan) for result in results if result.plan is not None]
     if plans:
         save_text(path, json.dumps(plans[0] if len(plans) == 1 else plans, indent=2) + "\n")
-
-
-def _print(result: RepairResult, terminal: Terminal, *, plan_wanted: bool) -> None:
-    plan = result.plan
-    if plan is None:
-        terminal.say(f"{result.input}: nothing was written")
-        return
-    summary = plan.summary
-    terminal.result(str(result.output or f"{plan.output} (not written)"), style="bold")
-    rows = [("tags", ", ".join(summary.tags))]
-    rows += [("requires", value) for value in summary.requires]
-    rows += [("provided", f"{item.soname} by {item.provider}, needed as {item.written}") for item in summary.provided]
-    rows += [("grafted", _describe_graft(item)) for item in summary.grafted]
-    rows += [("removed", member) for member in summary.removed]
-    rows += [("hook", member) for member in summary.hooks]
-    if plan_wanted:
-        rows += [(action.kind, describe(action)) for action in plan.actions]
-    for key, value in rows:
-        terminal.result(f"  {key:<9} {value}")
-
-
-def _describe_graft(item: Grafted) -> str:
-    owner = f" ({purl_label(item.package)})" if item.package else ""
-    return f"{item.source}{owner} as {item.path}"
-
-
-def to_json(result: RepairResult, *, plan_wanted: bool = False) -> dict[str, Any]:
-    """Return the JSON object of one wheel (schema 1)."""
-    summary = result.plan.summary if result.plan is not None else None
-    out: dict[str, Any] = {
-        "input": str(result.input.absolute()),
-        "output": str(result.output) if result.output is not None else None,
-        "tags": list(summary.tags) if summary else [],
-        "requires": list(summary.requires) if summary else [],
-        "provided": [
-            {"soname": item.soname, "provider": item.provider, "as": item.written} for item in summary.provided
-        ]
-        if summary
-        else [],
-        "grafted": [
-            {"soname": item.soname, "path": item.path, "from": item.source, "package": item.package}
-            for item in summary.grafted
-        ]
-        if summary
-        else [],
-        "removed": list(summary.removed) if summary else [],
-        "hooks": list(summary.hooks) if summary else [],
-        "findings": [finding.to_json() for finding in result.findings],
-    }
-    if result.receipt is not None:
-        out["receipt"] = asdict(result.receipt)
-    if plan_wanted and result.plan is not None:
-        out["plan"] = plan_to_json(result.plan)
-    return out

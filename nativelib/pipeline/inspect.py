@@ -10,7 +10,7 @@ from nativelib.facts.elf import MACHINES
 from nativelib.facts.outside import Outside
 from nativelib.facts.progress import silent
 from nativelib.findings import Code, Severity, note
-from nativelib.pipeline.repair import RepairRequest, WheelNeeds, answer_needs, read_providers
+from nativelib.pipeline.consumer import RepairRequest, WheelNeeds, answer_needs, read_providers
 from nativelib.plan.answers import missing_findings, skip_findings, unused_skips
 from nativelib.plan.audit import leak_findings, leaks, undeserved
 from nativelib.plan.needs import Answer, Ground, index_inside, system_needs

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nativelib.facts.provider import ProviderKind
-from nativelib.pipeline.repair import RepairRequest, read_needs, read_providers
+from nativelib.pipeline.consumer import RepairRequest, read_needs, read_providers
 from nativelib.plan.hooks import TEMPLATE_FILE, provider_value
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.requirement import specifier
