@@ -183,7 +183,8 @@ def test_every_key_of_the_json_is_documented() -> None:
         r"^(?:Each of the `wheels` of .*|A finding):$", text, flags=re.MULTILINE
     )
     plan_only = {"receipt", "plan"}
-    assert set(first_column(of_repair)) == set(repair_text.to_json(nativelib.RepairResult(input=Path("a.whl")))) | plan_only
+    repaired = repair_text.to_json(nativelib.RepairResult(input=Path("a.whl")))
+    assert set(first_column(of_repair)) == set(repaired) | plan_only
     assert set(first_column(of_show)) == set(show.to_json(nativelib.WheelReport(file=Path("a.whl")), tree=True))
     of_tree = next(row[1] for row in rows(head) if row[0] == "`lddtree`")
     assert set(lddtree.to_json(Path("a.so"), None)) <= set(quoted([of_tree]))
