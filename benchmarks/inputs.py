@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from timing import BenchmarkError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x86_64")
 
@@ -40,6 +40,9 @@ NUMPY = Published(requirement="numpy==2.4.6", sha256="89cd468399cfd2504718f0ba50
 OPENCV = Published(
     requirement="opencv-python-headless==4.12.0.88",
     sha256="236c8df54a90f4d02076e6f9c1cc763d794542e886c576a6fee46ec8ff75a7a9",
+)
+PYARROW = Published(
+    requirement="pyarrow==26.0.1", sha256="39cb0f2418282c24bea6ceda77b03e5a8f0a5766b63a8bf194d4e2a2c423548c"
 )
 OPENBLAS64 = Published(
     requirement="scipy-openblas64==0.3.31.188.0",
@@ -99,21 +102,27 @@ def mixed_wheel() -> Path:
     return path
 
 
-def ungrafted_scipy() -> tuple[Path, Path]:
-    """Return SciPy's wheel as its build left it, and the directory of the libraries that have to be grafted."""
+def ungrafted(name: str, *sources: Published) -> tuple[Path, Path]:
+    """Return *sources* in one wheel as their builds left them, and the directory of the libraries to be grafted.
+
+    *name* is how the wheel's file name begins: distribution, version, Python and ABI tags.
+    """
 
     def make(directory: Path) -> None:
+        print(f"    making {name}", file=sys.stderr)
         libraries = directory / "libraries"
         libraries.mkdir()
-        members: list[tuple[str, bytes]] = []
-        for name, content in members_of(published(SCIPY)):
-            if name.startswith("scipy.libs/"):
-                (libraries / Path(name).name).write_bytes(content)
-            else:
-                members.append((name, content))
-        write_wheel(directory / "scipy-1.17.1-cp311-cp311-linux_x86_64.whl", members)
 
-    directory = kept("scipy-ungrafted", make)
+        def members() -> Iterator[tuple[str, bytes]]:
+            for member, content in (pair for source in sources for pair in members_of(published(source))):
+                if member.partition("/")[0].endswith(".libs"):
+                    (libraries / Path(member).name).write_bytes(content)
+                else:
+                    yield member, content
+
+        write_wheel(directory / f"{name}-linux_x86_64.whl", members())
+
+    directory = kept(f"{name}-ungrafted", make)
     [path] = directory.glob("*.whl")
     return path, directory / "libraries"
 
@@ -149,7 +158,7 @@ def _renamed(library: bytes, grafted: str, directory: Path) -> bytes:
 
 
 def large_wheel(mebibytes: int) -> Path:
-    """Return a wheel with one library of that size, whose run path has to be edited. Half of it does not compress."""
+    """Return a wheel with one library of that size, whose run path has to be edited; it is 0.44 times as large."""
 
     def make(directory: Path) -> None:
         print(f"    making a library of {mebibytes} MiB", file=sys.stderr)
@@ -157,7 +166,7 @@ def large_wheel(mebibytes: int) -> Path:
         write_wheel(directory / "large-1.0-py3-none-linux_x86_64.whl", [("large/liblarge.so", library.read_bytes())])
         library.unlink()
 
-    [path] = kept(f"large-{mebibytes}", make).glob("*.whl")
+    [path] = kept(f"one-library-{mebibytes}", make).glob("*.whl")
     return path
 
 
@@ -168,7 +177,7 @@ def _large_library(directory: Path, mebibytes: int) -> Path:
     noise = random.Random(0)
     with blob.open("wb") as file:
         for _ in range(mebibytes):
-            file.write(noise.randbytes(1 << 19) + bytes(range(256)) * 2048)
+            file.write(noise.randbytes(448 << 10) + bytes(range(256)) * (576 << 2))
     source.write_text(
         f'.section .rodata\n.globl large\nlarge: .incbin "{blob}"\n.section .note.GNU-stack,"",@progbits\n'
     )

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +55,8 @@ class Cost:
     wall: float
     cpu: float
     """Of the processor, in user and system mode, in all threads and child processes."""
+    peak: float
+    """MiB of the largest of its processes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,15 +82,12 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def cost(command: Command) -> Cost:
     """Run *command* and return what it took; raise :class:`BenchmarkError` with its words if it fails."""
+    argv = (sys.executable, "-I", "-S", str(HERE / "child.py"), *command.argv)
     environment = clean_environment(command.environment)
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command.argv, env=environment, capture_output=True, check=False, cwd="/")
-    elapsed, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, cwd="/")
     if done.returncode:
-        words = (done.stderr or done.stdout).decode(errors="replace").strip()
-        raise BenchmarkError(f"{' '.join(command.argv)} ended with {done.returncode}: {words[-500:]}")
-    cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    return Cost(wall=elapsed, cpu=cpu)
+        raise BenchmarkError(done.stderr.strip())
+    return Cost(**json.loads(done.stdout))
 
 
 def interleaved(commands: Sequence[Command], rounds: int) -> dict[str, list[Cost]]:

@@ -46,20 +46,34 @@ def published_cases(*, quick: bool) -> Iterator[Case]:
     """Yield wheels from which nothing is taken and to which nothing is added."""
     yield Case(label="scipy", wheel=inputs.published(inputs.SCIPY))
     if not quick:
+        yield Case(label="pyarrow", wheel=inputs.published(inputs.PYARROW))
         yield Case(label="100 MB", wheel=inputs.mixed_wheel())
 
 
-def changed_cases() -> Iterator[Case]:
-    """Yield wheels that need libraries from elsewhere."""
-    wheel, libraries = inputs.ungrafted_scipy()
-    yield Case(label="scipy, grafting", wheel=wheel, libraries=libraries)
+def grafting_cases(*, quick: bool) -> Iterator[Case]:
+    """Yield wheels whose libraries lie elsewhere, and have to be copied in."""
+    wanted = [("scipy", "scipy-1.17.1-cp311-cp311", (inputs.SCIPY,))]
+    if not quick:
+        four = (inputs.SCIPY, inputs.NUMPY, inputs.OPENCV, inputs.PYARROW)
+        wanted.append(("opencv", "opencv_python_headless-4.12.0.88-cp37-abi3", (inputs.OPENCV,)))
+        wanted.append(("120 MB", "mixed-1.0-cp311-cp311", four))
+    for label, name, sources in wanted:
+        wheel, libraries = inputs.ungrafted(name, *sources)
+        yield Case(label=f"{label}, grafting", wheel=wheel, libraries=libraries)
+
+
+def provided_case() -> Case:
+    """Return a wheel that takes a library from another one."""
     provider = inputs.published(inputs.OPENBLAS64)
-    yield Case(
-        label="numpy, provided",
-        wheel=inputs.ungrafted_numpy(),
-        options=("--provided-by", str(provider)),
-        also_read=(provider,),
-    )
+    options = ("--provided-by", str(provider))
+    return Case(label="numpy, provided", wheel=inputs.ungrafted_numpy(), options=options, also_read=(provider,))
+
+
+def every_case(*, quick: bool) -> Iterator[Case]:
+    """Yield all of them."""
+    yield from published_cases(quick=quick)
+    yield from grafting_cases(quick=quick)
+    yield provided_case()
 
 
 def show(run: Run) -> Iterator[Row]:
@@ -77,7 +91,7 @@ def show(run: Run) -> Iterator[Row]:
 
 def repair(run: Run) -> Iterator[Row]:
     """Compare repairing with ``unzip -t`` and with copying the file."""
-    for case in (*published_cases(quick=run.quick), *changed_cases()):
+    for case in every_case(quick=run.quick):
         copy = Command(label="cp", argv=("cp", str(case.wheel), str(run.scratch / "copy")))
         costs = interleaved([_unzip(case), _repair(case, run.scratch), copy], run.rounds)
         reference = median_seconds(costs["unzip"])
@@ -90,12 +104,17 @@ def repair(run: Run) -> Iterator[Row]:
         result.unlink()
 
 
+def peers_cases(*, quick: bool) -> Iterator[Case]:
+    """Yield the wheels that auditwheel can repair, too: as published, and with libraries to be grafted."""
+    yield next(case for case in published_cases(quick=quick) if quick or case.label == "pyarrow")
+    yield from grafting_cases(quick=quick)
+
+
 def auditwheel(run: Run) -> Iterator[Row]:
     """Compare with auditwheel on the same wheels."""
     if importlib.util.find_spec("auditwheel") is None:
         raise BenchmarkError("auditwheel is not installed")
-    cases = [next(published_cases(quick=True)), *([] if run.quick else [next(changed_cases())])]
-    for case in cases:
+    for case in peers_cases(quick=run.quick):
         paths = {"AUDITWHEEL_LD_LIBRARY_PATH": str(case.libraries)} if case.libraries else {}
         theirs = (sys.executable, "-m", "auditwheel")
         target = str(run.scratch / "theirs")
@@ -110,11 +129,9 @@ def auditwheel(run: Run) -> Iterator[Row]:
             ),
         ]
         costs = interleaved(commands, max(1, run.rounds // 3))
-        yield Row.ratio(
-            f"{case.label}: auditwheel show / show", costs, "auditwheel show", "show", least=AUDITWHEEL_SHOW
-        )
-        label = f"{case.label}: auditwheel repair / repair"
-        yield Row.ratio(label, costs, "auditwheel repair", "repair", least=AUDITWHEEL_REPAIR)
+        for what, least in (("show", AUDITWHEEL_SHOW), ("repair", AUDITWHEEL_REPAIR)):
+            label = f"{case.label}: auditwheel {what} / {what}"
+            yield Row.ratio(label, costs, f"auditwheel {what}", what, least=least, memory=True)
         shutil.rmtree(run.scratch / "out")
 
 
@@ -122,7 +139,7 @@ def memory(run: Run) -> Iterator[Row]:
     """Measure peaks, also with one library that is larger than all that we may use."""
     size = 100 if run.quick else 430
     large = Case(label=f"one library of {size} MiB", wheel=inputs.large_wheel(size))
-    for case in (*published_cases(quick=run.quick), *changed_cases(), large):
+    for case in (*every_case(quick=run.quick), large):
         for command in (
             case.nativelib("repair", "--dry-run"),
             case.nativelib("repair", "-w", str(run.scratch / "out")),
