@@ -43,8 +43,8 @@ demo-check:
 	@test -e $(STAMP) || ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		$(PYTHON) -B examples/openblas/demo.py --check
 
-bench: $(STAMP)  ## speed, as ratios against unzip and auditwheel
-	$(BIN)/python benchmarks/run.py
+bench: $(STAMP)  ## speed, as ratios against unzip and auditwheel [MARKDOWN=FILE]
+	$(BIN)/python benchmarks/run.py $(if $(MARKDOWN),--markdown "$(MARKDOWN)")
 
 clean:  ## remove .venv and everything that was made
 	rm -rf $(VENV) build dist wheelhouse .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
