@@ -55,8 +55,8 @@ demo-check:
 policy-check: $(STAMP)  ## compare the policy data with the newest auditwheel
 	$(BIN)/python tools/policy_data.py --check --newest
 
-bench: $(STAMP)  ## speed, as ratios against unzip and auditwheel
-	$(BIN)/python benchmarks/run.py
+bench: $(STAMP)  ## speed, as ratios against unzip and auditwheel [MARKDOWN=FILE]
+	$(BIN)/python benchmarks/run.py $(if $(MARKDOWN),--markdown "$(MARKDOWN)")
 
 clean:  ## remove .venv and everything that was made
 	rm -rf $(VENV) build dist wheelhouse .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

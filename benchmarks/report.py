@@ -98,7 +98,7 @@ def document(head: Sequence[str], parts: Sequence[Part]) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Written by `make bench MARKDOWN=docs/benchmarks.md`; what is measured, and how, is said in",
+        "Written by `make bench MARKDOWN=FILE`; what is measured, and how, is said in",
         "[benchmarks/README.md](../benchmarks/README.md). A ratio is that of the wall times, with the least and the",
         "greatest; `cpu` and `memory` are the ratios of processor time and of peak memory.",
         "",

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from nativelib.findings import Code
 from nativelib.read.wheel import read_wheel
 from nativelib.write.archive import (
     NewMember,
+    Promised,
     RawCopy,
     epoch_date_time,
     extract_member,
@@ -206,6 +208,21 @@ def test_many_members_need_zip64_too(tmp_path: Path) -> None:
     write_wheel(tmp_path / "a.whl", entries, source=None)
     with zipfile.ZipFile(tmp_path / "a.whl") as archive:
         assert len(archive.namelist()) == 65_536
+
+
+def test_promised_members_are_waited_for(tmp_path: Path) -> None:
+    def made(content: bytes) -> NewMember:
+        if not content:
+            raise WriteError.of(Code.TOOL_FAILED, "a.so", "It cannot be made.")
+        return NewMember("a.so", content)
+
+    with ThreadPoolExecutor(1) as pool:
+        write_wheel(tmp_path / "w", [NewMember("b", b"x"), Promised("a.so", pool.submit(made, b"y" * 99))], source=None)
+        with zipfile.ZipFile(tmp_path / "w") as archive:
+            assert {name: archive.read(name) for name in archive.namelist()} == {"b": b"x", "a.so": b"y" * 99}
+        with pytest.raises(WriteError, match="It cannot be made"):
+            write_wheel(tmp_path / "v", [NewMember("b", b"x"), Promised("a.so", pool.submit(made, b""))], source=None)
+    assert not (tmp_path / "v").exists()
 
 
 def test_the_last_member_is_made_from_the_others(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import platform
 import shutil
 import subprocess
 import sys
@@ -17,10 +18,13 @@ from hypothesis import strategies as st
 from nativelib.errors import WriteError
 from nativelib.facts.elf import ElfEdit, identity
 from nativelib.read.elf import read_elf_file
+from nativelib.read.wheel import read_wheel
 from nativelib.write.patch import patch_file, strip_file
 from nativelib.write.patch_in_place import edit_in_place
 from tests.support.cc import shared_library
+from tests.support.projects import nativelib
 from tests.support.tools import require
+from tests.support.wheels import make_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -248,6 +252,30 @@ def test_without_sections_and_without_room(tmp_path: Path) -> None:
     assert "no section headers" in finding.remedy
     assert path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_wheel_whose_library_has_no_sections(tmp_path: Path) -> None:
+    library = shared_library(tmp_path, "libx.so", "int x(void) { return 1; }", rpath="/built/here")
+    path = _file(tmp_path, _without_sections(library.read_bytes()))
+    wheel = make_wheel(tmp_path, f"pkg-1.0-py3-none-linux_{platform.machine()}.whl", {"pkg/libx.so": path})
+    answer = nativelib("repair", wheel, "-w", tmp_path / "out")
+    [entry] = answer.document["wheels"]
+    assert answer.code == 0, answer.stdout
+    assert entry["receipt"]["patchelf"] == ""
+    assert {finding["code"] for finding in entry["findings"]} >= {"NL105", "NL207"}
+    assert read_wheel(Path(entry["output"])).elf["pkg/libx.so"].run_path == ()
+
+
+def test_a_graft_without_sections_is_refused(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    dep = shared_library(there, "libdep.so.1", "int dep(void) { return 1; }", soname="libdep.so.1")
+    user = shared_library(tmp_path, "libx.so", "int dep(void); int x(void) { return dep(); }", needed=[dep])
+    dep.write_bytes(_without_sections(dep.read_bytes()))
+    wheel = make_wheel(tmp_path, f"pkg-1.0-py3-none-linux_{platform.machine()}.whl", {"pkg/libx.so": user})
+    answer = nativelib("repair", wheel, "--ldpaths", there, "-w", tmp_path / "out")
+    assert answer.code == 1
+    assert "no section headers" in answer.errors()[str(dep)]  # its new name is longer
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_a_stripped_file(tmp_path: Path) -> None:
