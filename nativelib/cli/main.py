@@ -45,6 +45,9 @@ def main_parser(command: str | None = None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nativelib", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="as the option of show and repair of that name: say more"
+    )
     parser.add_argument("-V", "--version", action="version", version=f"nativelib {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():

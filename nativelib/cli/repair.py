@@ -76,6 +76,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
     parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=argparse.SUPPRESS,  # the main parser has it as well
+        help="print every action, as --dry-run does",
+    )
+    parser.add_argument(
         "--plan-out", type=Path, metavar="FILE", help="save the plan as JSON; of several wheels, a list of plans"
     )
     providers = parser.add_argument_group("providers")
@@ -275,8 +282,8 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
             problems = problem.findings
             terminal.findings(problems)
     for result in results:
-        terminal.findings(result.findings)
-        print_result(result, terminal, plan_wanted=args.dry_run)
+        terminal.findings(result.findings, of=result.input.name if len(results) > 1 else "")
+        print_result(result, terminal, plan_wanted=args.dry_run or args.verbose)
     document: dict[str, Any] = {
         "schema": 1,
         "wheels": [to_json(result, plan_wanted=args.dry_run) for result in results],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,6 @@ from nativelib.plan.tree import tree_to_json
 from nativelib.read.policy_file import read_policies
 
 if TYPE_CHECKING:
-    import argparse
-
     from nativelib.cli.terminal import Terminal
     from nativelib.pipeline.inspect import WheelReport
 
@@ -73,7 +72,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="accepted for those who come from auditwheel: a wheel without ELF files is no failure anyway",
     )
     group = parser.add_argument_group("what is shown")
-    group.add_argument("-v", "--verbose", action="store_true", help="list every ELF file with all that it needs")
+    group.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=argparse.SUPPRESS,  # the main parser has it as well
+        help="list every ELF file with all that it needs",
+    )
     group.add_argument("--tree", action="store_true", help="draw who needs what as a tree")
     group.add_argument(
         "--graph",
@@ -104,9 +109,11 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         reports = inspect_wheels(request, report=report)
         problems = save_graph(args.graph, reports) if args.graph is not None else ()
     terminal.findings(problems)
+    if args.graph is not None and not problems:
+        terminal.say(f"saved {args.graph}")
     for found in reports:
         print_report(found, terminal, verbose=args.verbose, tree=args.tree)
-        terminal.findings(found.findings)
+        terminal.findings(found.findings, of=found.file.name if len(reports) > 1 else "")
     document: dict[str, Any] = {"schema": 1, "wheels": [to_json(found, tree=args.tree) for found in reports]}
     if problems:
         document["findings"] = [finding.to_json() for finding in problems]

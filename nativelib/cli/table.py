@@ -32,6 +32,8 @@ def layout(
         wrapped = _wrapped(last, None if width is None else max(width - begin, _LEAST_ROOM))
         if not below:
             line.append((wrapped.pop(0), style))
+        while len(line) > 1 and not line[-1][0].strip():
+            line.pop()
         yield line
         yield from ([(" " * begin, ""), (text, style)] for text in wrapped if text)
 

@@ -71,15 +71,16 @@ class Terminal:
         if self.json:
             sys.stdout.write(json_format.dumps(value, indent=2) + "\n")
 
-    def findings(self, findings: Iterable[Finding]) -> None:
-        """Print findings, errors first and each once."""
+    def findings(self, findings: Iterable[Finding], of: str = "") -> None:
+        """Print findings, errors first and each once; *of* names the wheel, where there are several."""
         order = [Severity.ERROR, Severity.WARNING, Severity.NOTE]
         for finding in sorted(dict.fromkeys(findings), key=lambda item: order.index(item.severity)):
             if self.quiet and finding.severity is not Severity.ERROR:
                 continue
             console = self._console("stderr")
             console.print(f"{finding.severity.value} {finding.code.value}", style=_STYLE[finding.severity], end=" ")
-            console.print(f"{finding.where}: {finding.message}")
+            prefix = f"{of}: " if of and finding.where not in of else ""
+            console.print(f"{prefix}{finding.where}: {finding.message}")
             if finding.remedy:
                 console.print(f"      {finding.remedy}", style="dim")
 

@@ -83,7 +83,7 @@ def repair_wheels(request: RepairRequest, *, report: Report = silent) -> tuple[R
         if isinstance(read, NativelibError):
             results.append(RepairResult(input=path, findings=read.findings))
             continue
-        report(f"repairing {path.name}")
+        report(f"repairing {path.name.partition('-')[0]}")
         result = _repair_one(path, replace(read, owners=owners), request, unused, written, report)
         if result.output is not None:
             written.add(result.output)
@@ -95,9 +95,8 @@ def plan_one(read: WheelNeeds, options: RepairOptions) -> Plan:
     """Return the plan for one wheel that was read; one without ELF files, or a library wheel, is passed through."""
     wheel = read.wheel
     if wheel.is_library_wheel or not (wheel.elf or read.included):
-        broken = broken_findings(wheel, ())
-        if any(finding.severity is Severity.ERROR for finding in broken):
-            raise PlanError(broken)
+        findings = [*broken_findings(wheel, ()), *read.findings, passed_note(wheel, options.plat)]
+        raise_errors(findings, options)
         return Plan(
             source=wheel.path,
             source_sha256=wheel.sha256,
@@ -105,7 +104,7 @@ def plan_one(read: WheelNeeds, options: RepairOptions) -> Plan:
             dist_info=wheel.dist_info,
             actions=(),
             summary=Summary(tags=wheel.name.platforms),
-            findings=(*wheel.findings, *read.findings, passed_note(wheel)),
+            findings=tuple(findings),
             level=options.level,
         )
     given = RepairInput(

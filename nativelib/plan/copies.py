@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from nativelib.facts.wheel import Scheme, place_of
-from nativelib.findings import Code, Finding, error, warning
+from nativelib.findings import Code, Finding, error, note
 from nativelib.plan.graft import hashed_name
 from nativelib.plan.needs import Answer, by_requester
 
@@ -121,7 +121,7 @@ def _soname(given: RepairInput, options: RepairOptions, path: str, digest: str) 
 
 
 def kept_names(given: RepairInput, options: RepairOptions, copies: Collection[Copy]) -> list[Finding]:
-    """Return a warning for each of *copies* that keeps its name, and an error where two files would get one name."""
+    """Return a note for each of *copies* that keeps its name, and an error where two files would get one name."""
     opened = {item.path for item in given.included}
     first: dict[str, Copy] = {}
     out: list[Finding] = []
@@ -136,5 +136,5 @@ def kept_names(given: RepairInput, options: RepairOptions, copies: Collection[Co
                 f"Its copy keeps the name {copy.soname}: if a process has another library of that name already, "
                 "that one is used instead."
             )
-            out.append(warning(Code.NAME_KEPT, copy.path, message, "Make sure that nothing else brings this library."))
+            out.append(note(Code.NAME_KEPT, copy.path, message, "Make sure that nothing else brings this library."))
     return list(dict.fromkeys(out))

@@ -6,7 +6,7 @@ import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nativelib.findings import Code, Finding, error, note
+from nativelib.findings import Code, Finding, error, note, warning
 from nativelib.plan import dist_info, hooks
 from nativelib.plan.answers import answer_findings, broken_findings, forgotten_findings, raise_errors, skip_findings
 from nativelib.plan.edits import elf_changes
@@ -14,7 +14,7 @@ from nativelib.plan.include import included_members
 from nativelib.plan.needs import Answer
 from nativelib.plan.proofs import prove_all
 from nativelib.plan.requirement import marker_for
-from nativelib.plan.retag import retag
+from nativelib.plan.retag import check_plat, retag
 from nativelib.plan.values import Grafted, Plan, Provided, Summary
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
 
     Raises PlanError with every reason at once if it cannot be done correctly.
     """
+    check_plat(options)
     wheel = given.wheel
     findings = [*broken_findings(wheel, given.needs), *answer_findings(given.needs, given.outside, options)]
     findings += skip_findings(wheel, given.needs)
@@ -104,10 +105,18 @@ def _grafted(given: RepairInput, changes: ElfChanges) -> tuple[Grafted, ...]:
     )
 
 
-def passed_note(wheel: WheelFacts) -> Finding:
-    """Return the note for a wheel that has nothing to repair: without ELF files, or a library wheel."""
+def passed_note(wheel: WheelFacts, plat: str = "auto") -> Finding:
+    """Return what is to be said of a wheel that has nothing to repair: without ELF files, or a library wheel.
+
+    A wheel for one platform that has no ELF files has lost them; *plat*, what the user asks for, makes that an error.
+    """
     if wheel.is_library_wheel:
         message = "It is a library wheel of nativelib: what it needs was settled by the build. It is passed through."
         return note(Code.LIBRARY_WHEEL, wheel.filename, message)
     what = "no ELF file that was read" if wheel.unread else "no ELF files"
-    return note(Code.PURE_WHEEL, wheel.filename, f"It has {what}, and is passed through unchanged.")
+    if wheel.name.platforms == ("any",):
+        return note(Code.PURE_WHEEL, wheel.filename, f"It has {what}: there is nothing to repair.")
+    message = f"It has {what}, so that nothing shows whether it deserves {' and '.join(wheel.name.platforms)}."
+    remedy = "If it should have extension modules, find out why the build left them out."
+    say = warning if plat == "auto" else error
+    return say(Code.PURE_WHEEL, wheel.filename, message, remedy)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from nativelib.errors import PlanError
 from nativelib.facts.elf import Libc
 from nativelib.facts.tags import Family, PlatformTag
 from nativelib.findings import Code, Finding, Severity, error, note, warning
 from nativelib.plan.needs import system_needs
 from nativelib.plan.platform import own_policy
-from nativelib.policy.judge import judge, lookup, obstacles_to, platform_tags
+from nativelib.policy.judge import all_tags, judge, lookup, obstacles_to, platform_tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,8 +121,7 @@ def choose(
     if options.plat != "auto":
         wanted = lookup(options.plat)
         if wanted is None:
-            text = f"{options.plat} is not a platform tag that nativelib knows."
-            return tuple(present), [error(Code.NO_POLICY, "--plat", text, "Leave --plat out for the best tag.")]
+            return tuple(present), [unknown_plat(options.plat)]
         if wanted.architecture != architecture:
             text = f"The wheel is for {architecture}, and {options.plat} is not."
             return tuple(present), [error(Code.WRONG_ARCHITECTURE, "--plat", text)]
@@ -142,6 +143,21 @@ def _judged_for(verdict: Verdict) -> Libc | None:
     """Return the C library whose policies *verdict* is about; ``None`` for a machine that has none."""
     names = [verdict.policy.name] if verdict.policy is not None else [o.policy for o in verdict.obstacles]
     return next((PlatformTag.parse(f"{name}_any").libc for name in names), None)
+
+
+def unknown_plat(plat: str) -> Finding:
+    """Return the error for a *plat* that names no policy, with the names that it may stand for."""
+    near = [tag for tag in all_tags() if tag.startswith(f"{plat}_")] or get_close_matches(plat, all_tags(), n=3)
+    remedy = f"There is {', '.join(near[:3])}. " if near else ""
+    remedy += "Leave --plat out for the best tag; a policy of your own is given with --policy."
+    return error(Code.NO_POLICY, "--plat", f"{plat} is not a platform tag that nativelib knows.", remedy)
+
+
+def check_plat(options: RepairOptions) -> None:
+    """Raise PlanError if ``--plat`` names neither a tag that is known nor a policy of the user's."""
+    plat = options.plat
+    if plat != "auto" and not plat.startswith("linux_") and not options.policies and lookup(plat) is None:
+        raise PlanError([unknown_plat(plat)])
 
 
 def deserved(tag: str, best: Policy) -> bool:
@@ -175,7 +191,7 @@ def _not_met(verdict: Verdict, plat: str, wanted: Policy | None) -> Finding:
 
 def _refusal(obstacles: Sequence[Obstacle], target: str) -> Finding:
     lines = list(dict.fromkeys(f"{o.member}: {o.detail}" if o.member else f"it {o.detail}" for o in obstacles))
-    shown = "; ".join(lines[:10]) + (f"; and {len(lines) - 10} more" if len(lines) > 10 else "")
+    shown = "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more" if len(lines) > 3 else "")
     return error(
         Code.POLICY_NOT_MET,
         next((o.member for o in obstacles if o.member), "wheel"),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Version of the plan's JSON."""
 
-HOOK_BEGIN = "# >>> nativelib: loads the shared libraries of other wheels; generated, do not edit between the two marks"
+HOOK_BEGIN = "# >>> nativelib: loads shared libraries; generated, do not edit between the two marks"
 """First line of a generated block in ``_distributor_init.py``."""
 
 HOOK_END = "# <<< nativelib"

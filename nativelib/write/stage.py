@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from contextlib import contextmanager, suppress
@@ -89,7 +90,8 @@ def removed_on_failure(target: Path) -> Iterator[BinaryIO]:
 
 def write_failed(where: str, failure: OSError) -> WriteError:
     """Return the error for a file or directory *where* that the system refuses to write."""
-    remedy = "Free some space, or choose another output directory."
+    full = failure.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    remedy = "Free some space, or choose another directory." if full else "Choose another directory, or mend this one."
     return WriteError(
         [error(Code.WRITE_FAILED, where, f"It cannot be written: {failure.strerror or failure}.", remedy)]
     )
