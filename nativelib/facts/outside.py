@@ -31,6 +31,8 @@ class Outside:
     """Facts of each file found."""
     candidates: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(requester, soname) to the path under which the file was found: what links lead to is in *paths*."""
+    tried: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """(requester, soname) of a vain search to the directories that were tried, run paths included."""
     searched: tuple[str, ...] = ()
     """Directories of the search path, in order."""
     rejected: Mapping[str, str] = field(default_factory=dict)

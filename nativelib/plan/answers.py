@@ -44,7 +44,6 @@ def missing_findings(
 
     With *once* there is one for each library, which names further files that need it.
     """
-    searched = ", ".join(outside.searched) or "nothing: the search path is empty"
     out: list[Finding] = []
     requesters: dict[tuple[str, str], list[str]] = {}
     for need in needs:
@@ -56,6 +55,9 @@ def missing_findings(
             requesters.setdefault(("" if once else need.requester, need.soname), []).append(need.requester)
     for (_, soname), files in requesters.items():
         where, *others = dict.fromkeys(files)
+        searched = (
+            ", ".join(outside.tried.get((where, soname), outside.searched)) or "nothing: the search path is empty"
+        )
         passed = f" ({outside.rejected[soname]})" if soname in outside.rejected else ""
         also = f"; so {'does' if len(others) == 1 else 'do'} {listing(others)}" if others else ""
         out.append(

@@ -173,7 +173,7 @@ def locate(
     A file of another machine or C library is passed over and remembered as rejected.
     """
     paths, files, rejected = dict(known.paths), dict(known.files), dict(known.rejected)
-    candidates = dict(known.candidates)
+    candidates, tried = dict(known.candidates), dict(known.tried)
     loaders = {real: requester for (requester, _), real in reversed(paths.items()) if real is not None}
     for requester, soname in wanted:
         line = [(name, requesters.get(name) or files.get(name)) for name in _line(requester, loaders)]
@@ -197,7 +197,17 @@ def locate(
             paths[requester, soname], candidates[requester, soname] = real, candidate
             loaders.setdefault(real, requester)
             break
-    return replace(known, paths=paths, files=files, candidates=candidates, rejected=rejected, searched=path.directories)
+        else:
+            tried[requester, soname] = tuple(_directories(line, path)) if "/" not in soname else ()
+    return replace(
+        known,
+        paths=paths,
+        files=files,
+        candidates=candidates,
+        tried=tried,
+        rejected=rejected,
+        searched=path.directories,
+    )
 
 
 def _line(requester: str, loaders: Mapping[str, str]) -> list[str]:
