@@ -104,7 +104,7 @@ OVERLAPPING = (
     [
         ([Raw(name=b"%d" % n, content=b"", size=0xFFFFF000, data=zeros(4095 * MIB)) for n in range(3)], "bomb"),
         ([Raw(name=b"%d" % n, content=b"", size=15 * MIB, data=zeros(15 * MIB)) for n in range(700)], "bomb"),
-        (OVERLAPPING, "another member at the same time"),
+        (OVERLAPPING, "in the archive more than once"),
     ],
     ids=["12 GB in three members", "10 GB in many members", "members that share bytes"],
 )

@@ -41,7 +41,7 @@ def _wheel(directory: Path) -> Path:
         version_script="OWN_1.0 { global: own_value; local: *; };",
     )
     source = simple_module("_ext", "own_value()", "int own_value(void);")
-    file = extension(directory, "_ext", source, needed=[own, Path("-lm")], rpath=str(directory))
+    file = extension(directory, "_ext", source, needed=[own, Path("-lm")])
     return make_wheel(directory, f"wrong-1.0-{TAG}.whl", {"pkg/__init__.py": "", f"pkg/_ext{EXT_SUFFIX}": file})
 
 
@@ -76,15 +76,20 @@ def test_an_extension_that_became_something_else(tmp_path: Path, monkeypatch: py
 def test_the_program_is_not_at_fault_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = _patchelf(tmp_path, ":", "--set-soname")
     monkeypatch.setattr(patch, "_patchelf", lambda: program)
-    [result] = repair_wheels(RepairRequest(wheels=(_wheel(tmp_path),), wheel_dir=tmp_path / "out"))
+    [result] = repair_wheels(_request(_wheel(tmp_path), tmp_path))
     assert result.output is not None
+
+
+def _request(wheel: Path, directory: Path) -> RepairRequest:
+    # A run path that is there would leave room for the new names, and patchelf would not be asked.
+    return RepairRequest(wheels=(wheel,), wheel_dir=directory / "out", ldpaths_first=str(directory))
 
 
 def _refused(directory: Path, monkeypatch: pytest.MonkeyPatch, program: Path) -> None:
     monkeypatch.setattr(patch, "_patchelf", lambda: program)
     wheel = _wheel(directory)
     before = wheel.read_bytes()
-    [result] = repair_wheels(RepairRequest(wheels=(wheel,), wheel_dir=directory / "out"))
+    [result] = repair_wheels(_request(wheel, directory))
     assert result.failed
     assert {finding.code for finding in result.findings} <= {Code.INTERNAL, Code.WRITE_FAILED, Code.TOOL_FAILED}
     assert list((directory / "out").iterdir()) == []

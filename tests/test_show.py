@@ -230,7 +230,7 @@ def test_helpers_for_other_machines_are_named(plain: Path, tmp_path: Path) -> No
     entry = show(wheel_of(tmp_path, {"pkg/a.so": plain, "pkg/firmware.so": other}))
     [note] = [f for f in entry["findings"] if f["code"] == "NL210"]
     assert note["severity"] == "note"
-    assert "pkg/firmware.so (aarch64)" in note["message"]
+    assert "1 file (pkg/firmware.so) for aarch64" in note["message"]
     assert entry["tag"] == "manylinux_2_5_x86_64"
 
 

@@ -222,6 +222,7 @@ def request_of(args: argparse.Namespace, terminal: Terminal) -> RepairRequest:
         includes=tuple(Include(glob=glob, path=place) for glob, place in dict.fromkeys(args.include)),
         skips=tuple(args.skip),
         replace=frozenset(args.replace),
+        allow_pure=args.allow_pure_python_wheel,
         plat=plat,
         policies=read_policies(args.policy) if args.policy is not None else (),
         only_plat=args.only_plat,

@@ -15,7 +15,8 @@ from nativelib.cli.common import (
 )
 from nativelib.cli.graph import graph_file, save_graph
 from nativelib.cli.show_text import other_names, print_report
-from nativelib.pipeline.inspect import InspectRequest, inspect_wheels
+from nativelib.errors import NativelibError
+from nativelib.pipeline.inspect import InspectRequest, WheelReport, inspect_wheels
 from nativelib.plan.audit import reasons
 from nativelib.plan.needs import by_requester
 from nativelib.plan.tree import tree_to_json
@@ -23,7 +24,7 @@ from nativelib.read.policy_file import read_policies
 
 if TYPE_CHECKING:
     from nativelib.cli.terminal import Terminal
-    from nativelib.pipeline.inspect import WheelReport
+    from nativelib.findings import Finding
 
 _DESCRIPTION = """\
 Audit wheels: the platform tag that each has and deserves, why not a better one, and who
@@ -93,7 +94,31 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Carry out the command and return its exit code."""
-    request = InspectRequest(
+    problems: tuple[Finding, ...] = ()
+    try:
+        request = request_of(args, terminal)
+    except NativelibError as problem:
+        reports = tuple(WheelReport(file=wheel, findings=problem.findings) for wheel in args.wheels)
+    else:
+        with terminal.progress() as report:
+            reports = inspect_wheels(request, report=report)
+            problems = save_graph(args.graph, reports) if args.graph is not None else ()
+        if args.graph is not None and not problems:
+            terminal.say(f"saved {args.graph}")
+    terminal.findings(problems)
+    for found in reports:
+        print_report(found, terminal, verbose=args.verbose, tree=args.tree)
+        terminal.findings(found.findings, of=found.file.name if len(reports) > 1 else "")
+    document: dict[str, Any] = {"schema": 1, "wheels": [to_json(found, tree=args.tree) for found in reports]}
+    if problems:
+        document["findings"] = [finding.to_json() for finding in problems]
+    terminal.document(document)
+    return 1 if problems or any(found.failed for found in reports) else 0
+
+
+def request_of(args: argparse.Namespace, terminal: Terminal) -> InspectRequest:
+    """Return what the parsed arguments ask for. Raises NativelibError for a policy that cannot be used."""
+    return InspectRequest(
         wheels=tuple(args.wheels),
         provided_by=tuple(args.provided_by),
         excludes=tuple(args.exclude),
@@ -105,20 +130,6 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         policies=read_policies(args.policy) if args.policy is not None else (),
         environ=terminal.environ,
     )
-    with terminal.progress() as report:
-        reports = inspect_wheels(request, report=report)
-        problems = save_graph(args.graph, reports) if args.graph is not None else ()
-    terminal.findings(problems)
-    if args.graph is not None and not problems:
-        terminal.say(f"saved {args.graph}")
-    for found in reports:
-        print_report(found, terminal, verbose=args.verbose, tree=args.tree)
-        terminal.findings(found.findings, of=found.file.name if len(reports) > 1 else "")
-    document: dict[str, Any] = {"schema": 1, "wheels": [to_json(found, tree=args.tree) for found in reports]}
-    if problems:
-        document["findings"] = [finding.to_json() for finding in problems]
-    terminal.document(document)
-    return 1 if problems or any(found.failed for found in reports) else 0
 
 
 def to_json(found: WheelReport, *, tree: bool = False) -> dict[str, Any]:

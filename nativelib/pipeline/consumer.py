@@ -11,7 +11,7 @@ from nativelib.facts.elf import Libc
 from nativelib.facts.outside import Outside
 from nativelib.facts.package import Owners
 from nativelib.facts.progress import silent
-from nativelib.findings import Code, error
+from nativelib.findings import Code, error, note
 from nativelib.pipeline.answers import answer_all, included_target, read_included
 from nativelib.plan.include import with_needs
 from nativelib.plan.needs import Ground, index_inside
@@ -123,7 +123,10 @@ def answer_needs(
     # What a library wheel carries was settled by the build.
     includes = () if wheel.is_library_wheel else request.options.includes
     if not (wheel.elf or includes):
-        return WheelNeeds(wheel=wheel)
+        ignored = request.options.includes if wheel.is_library_wheel else ()
+        text = "It is a library wheel: what it carries was settled by the build, and --include adds nothing."
+        notes = tuple(note(Code.UNUSED_INCLUDE, item.glob, text) for item in ignored)
+        return WheelNeeds(wheel=wheel, findings=notes)
     architecture, fallback = platform or _machine(wheel, includes)
     # A glob over dist/ also takes in a provider itself, and nothing can be installed before itself.
     providers = [provider for provider in providers if provider.name != wheel.name.normalized]

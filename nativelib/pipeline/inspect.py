@@ -124,7 +124,8 @@ def inspect_wheels(request: InspectRequest, *, report: Report = silent) -> tuple
             out.append(WheelReport(file=path, findings=failure.findings))
     wheels = [found.wheel for found in out if found.wheel is not None]
     unused = unused_skips(wheels, request.skips) if wheels else []
-    return tuple(replace(found, findings=(*found.findings, *unused)) for found in out)
+    # They are about the whole call, and said once.
+    return tuple(replace(found, findings=(*found.findings, *(unused if found is out[0] else ()))) for found in out)
 
 
 def _answered(
@@ -138,7 +139,8 @@ def _answered(
         return answer_needs(wheel, providers, asked), ()
     except PlanError as problem:
         platform = likely_platform(wheel.elf, wheel.name.platforms)
-        return answer_needs(wheel, (), asked, platform=platform), problem.findings
+        plain = replace(asked, options=replace(asked.options, policies=(), plat="auto"))
+        return answer_needs(wheel, (), plain, platform=platform), problem.findings
 
 
 def _report(
@@ -168,7 +170,7 @@ def _report(
         *skip_findings(wheel, read.needs),
         *leak_findings(leaking),
         *beyond_tag(wheel.elf, read.libc),
-        *_own_policy(read, external, options),
+        *(_own_policy(read, external, options) if not errors else ()),
         *opened_findings(opened),
     )
     return WheelReport(

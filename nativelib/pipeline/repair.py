@@ -65,21 +65,21 @@ def repair_wheels(request: RepairRequest, *, report: Report = silent) -> tuple[R
         providers = read_providers(request)
     except NativelibError as problem:
         return tuple(RepairResult(input=wheel, findings=problem.findings) for wheel in request.wheels)
-    reads: dict[Path, WheelNeeds | NativelibError] = {}
+    reads: list[tuple[Path, WheelNeeds | NativelibError]] = []
     for path in request.wheels:
         report(f"reading {path.name}")
         try:
-            reads[path] = read_needs(path, providers, request, report=report)
+            reads.append((path, read_needs(path, providers, request, report=report)))
         except NativelibError as problem:
-            reads[path] = problem
+            reads.append((path, problem))
         except OSError as problem:  # no directory for temporary files, for example
-            reads[path] = write_failed(str(problem.filename or path), problem)
-    usable = [read for read in reads.values() if isinstance(read, WheelNeeds)]
+            reads.append((path, write_failed(str(problem.filename or path), problem)))
+    usable = [read for _, read in reads if isinstance(read, WheelNeeds)]
     unused = _unused(request, providers, usable)
     owners = _owners(usable)
     results: list[RepairResult] = []
     written: set[Path] = set()
-    for path, read in reads.items():
+    for path, read in reads:
         if isinstance(read, NativelibError):
             results.append(RepairResult(input=path, findings=read.findings))
             continue
@@ -95,7 +95,8 @@ def plan_one(read: WheelNeeds, options: RepairOptions) -> Plan:
     """Return the plan for one wheel that was read; one without ELF files, or a library wheel, is passed through."""
     wheel = read.wheel
     if wheel.is_library_wheel or not (wheel.elf or read.included):
-        findings = [*broken_findings(wheel, ()), *read.findings, passed_note(wheel, options.plat)]
+        passed = passed_note(wheel, asked=options.plat != "auto", allowed=options.allow_pure)
+        findings = [*broken_findings(wheel, ()), *read.findings, passed]
         raise_errors(findings, options)
         return Plan(
             source=wheel.path,

@@ -19,14 +19,16 @@ from nativelib.plan.needs import Answer
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from nativelib.facts.outside import Outside
+    from nativelib.facts.outside import Included, Outside
     from nativelib.facts.provider import Provider
     from nativelib.facts.wheel import WheelFacts
     from nativelib.plan.needs import Need
     from nativelib.plan.options import RepairOptions
 
 
-def answer_findings(needs: Sequence[Need], outside: Outside, options: RepairOptions) -> list[Finding]:
+def answer_findings(
+    needs: Sequence[Need], outside: Outside, options: RepairOptions, included: Sequence[Included] = ()
+) -> list[Finding]:
     """Return an error for each need that nothing answers, and for each graft that was forbidden."""
     out = missing_findings(needs, outside, Severity.ERROR)
     for need in needs:
@@ -34,6 +36,9 @@ def answer_findings(needs: Sequence[Need], outside: Outside, options: RepairOpti
             message = f"It needs {need.soname}, which --no-graft keeps from being copied in from {need.source}."
             remedy = "Name a provider that has it (--provided-by), or allow the graft."
             out.append(error(Code.GRAFT_REFUSED, need.requester, message, remedy))
+    if not options.graft:
+        message = "--include asks for it, and --no-graft keeps it from being copied in."
+        out += [error(Code.GRAFT_REFUSED, item.name, message, "Leave out one of the two.") for item in included]
     return list(dict.fromkeys(out))
 
 

@@ -35,6 +35,8 @@ class RepairOptions:
     """``--skip``: globs over members that are not read as ELF files, and stay as they are."""
     replace: frozenset[str] = frozenset()
     """``--replace``: sonames for which a provider beats the wheel's own file."""
+    allow_pure: bool = False
+    """``--allow-pure-python-wheel``: a wheel without ELF files is no reason to complain, whatever its tags are."""
     plat: str = "auto"
     """``--plat``: a platform tag, or ``auto`` for the best one."""
     policies: tuple[Policy, ...] = ()

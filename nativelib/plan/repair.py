@@ -35,7 +35,8 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     """
     check_plat(options)
     wheel = given.wheel
-    findings = [*broken_findings(wheel, given.needs), *answer_findings(given.needs, given.outside, options)]
+    findings = broken_findings(wheel, given.needs)
+    findings += answer_findings(given.needs, given.outside, options, given.included)
     findings += skip_findings(wheel, given.needs)
     findings += forgotten_findings(given.needs, dist_info.earlier_providers(wheel))
     raise_errors(findings, options)
@@ -105,18 +106,19 @@ def _grafted(given: RepairInput, changes: ElfChanges) -> tuple[Grafted, ...]:
     )
 
 
-def passed_note(wheel: WheelFacts, plat: str = "auto") -> Finding:
+def passed_note(wheel: WheelFacts, *, asked: bool = False, allowed: bool = False) -> Finding:
     """Return what is to be said of a wheel that has nothing to repair: without ELF files, or a library wheel.
 
-    A wheel for one platform that has no ELF files has lost them; *plat*, what the user asks for, makes that an error.
+    A wheel for one platform that has no ELF files has lost them: an error where a platform tag was *asked* for, unless
+    that is *allowed*.
     """
     if wheel.is_library_wheel:
         message = "It is a library wheel of nativelib: what it needs was settled by the build. It is passed through."
         return note(Code.LIBRARY_WHEEL, wheel.filename, message)
     what = "no ELF file that was read" if wheel.unread else "no ELF files"
-    if wheel.name.platforms == ("any",):
+    if allowed or wheel.name.platforms == ("any",):
         return note(Code.PURE_WHEEL, wheel.filename, f"It has {what}: there is nothing to repair.")
     message = f"It has {what}, so that nothing shows whether it deserves {' and '.join(wheel.name.platforms)}."
     remedy = "If it should have extension modules, find out why the build left them out."
-    say = warning if plat == "auto" else error
+    say = error if asked else warning
     return say(Code.PURE_WHEEL, wheel.filename, message, remedy)
