@@ -148,9 +148,9 @@ def _judged_for(verdict: Verdict) -> Libc | None:
 def unknown_plat(plat: str) -> Finding:
     """Return the error for a *plat* that names no policy, with the names that it may stand for."""
     near = [tag for tag in all_tags() if tag.startswith(f"{plat}_")] or get_close_matches(plat, all_tags(), n=3)
-    remedy = f"There is {', '.join(near[:3])}. " if near else ""
-    remedy += "Leave --plat out for the best tag; a policy of your own is given with --policy."
-    return error(Code.NO_POLICY, "--plat", f"{plat} is not a platform tag that nativelib knows.", remedy)
+    also = f", as there is {', '.join(near[:3])}" if near else ""
+    remedy = "Leave --plat out for the best tag; a policy of your own is given with --policy."
+    return error(Code.NO_POLICY, "--plat", f"{plat} is not a platform tag that nativelib knows{also}.", remedy)
 
 
 def check_plat(options: RepairOptions) -> None:
