@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from nativelib.cli.text import save_text
 from nativelib.errors import NativelibError
-from nativelib.plan.graph import Audit, dependency_graph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +30,8 @@ def graph_file(text: str) -> Path:
 
 def save_graph(path: Path, reports: Sequence[WheelReport]) -> tuple[Finding, ...]:
     """Write the graph of the wheels that could be read to *path*, whole or not at all; return why it cannot be."""
+    from nativelib.plan.graph import Audit, dependency_graph
+
     audits = [
         Audit(wheel=report.wheel, needs=report.needs, tag=report.verdict.tag if report.verdict else None)
         for report in reports

@@ -12,7 +12,7 @@ from packaging.tags import platform_tags
 from nativelib.errors import ReadError
 from nativelib.facts.outside import Outside
 from nativelib.facts.tags import PlatformTag
-from nativelib.plan.include import one_name_each, settle
+from nativelib.plan.included import one_name_each, settle
 from nativelib.plan.needs import Answer, resolve, unsearched
 from nativelib.plan.symbols import Evidence
 from nativelib.read.elf import read_elf_file

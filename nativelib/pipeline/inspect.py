@@ -11,13 +11,12 @@ from nativelib.facts.outside import Outside
 from nativelib.facts.progress import silent
 from nativelib.findings import Code, Severity, note
 from nativelib.pipeline.consumer import RepairRequest, WheelNeeds, answer_needs, read_providers
-from nativelib.plan.answers import missing_findings, skip_findings, unused_skips
+from nativelib.plan.answers import missing_findings, passed_note, skip_findings, unused_skips
 from nativelib.plan.audit import leak_findings, leaks, undeserved
 from nativelib.plan.needs import Answer, Ground, index_inside, system_needs
 from nativelib.plan.opened import answer_opened, opened_findings
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import likely_platform, own_policy
-from nativelib.plan.repair import passed_note
 from nativelib.plan.retag import beyond_tag, own_findings, shown, vouched
 from nativelib.plan.tree import wheel_tree
 from nativelib.policy.judge import judge, policy_libraries

@@ -13,11 +13,17 @@ from nativelib.findings import Code, Severity
 from nativelib.pipeline.answers import gather_evidence, graft_sources
 from nativelib.pipeline.consumer import RepairRequest, WheelNeeds, read_needs, read_providers
 from nativelib.pipeline.finish import drop_unchanged, finish
-from nativelib.plan.answers import broken_findings, raise_errors, unused_findings, unused_hints, unused_skips
+from nativelib.plan.answers import (
+    broken_findings,
+    passed_note,
+    raise_errors,
+    unused_findings,
+    unused_hints,
+    unused_skips,
+)
 from nativelib.plan.foreign import outer_sonames
 from nativelib.plan.inputs import RepairInput
 from nativelib.plan.needs import excluded
-from nativelib.plan.repair import passed_note
 from nativelib.plan.repair import plan_repair as plan_wheel
 from nativelib.plan.symbols import Evidence
 from nativelib.plan.values import Graft, Plan, Summary

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nativelib.errors import PlanError
 from nativelib.facts.tags import is_extension
 from nativelib.facts.wheel import skipped_members
-from nativelib.findings import Code, Finding, Severity, error, listing, warning
+from nativelib.findings import Code, Finding, Severity, error, listing, note, warning
 from nativelib.plan.foreign import chain
 from nativelib.plan.needs import Answer
 
@@ -122,6 +122,24 @@ def forgotten_findings(needs: Sequence[Need], earlier: Mapping[str, str]) -> lis
             message = f"It needs {need.soname}, which an earlier repair left to {name}; {name} was not named this time."
             out.append(error(Code.MISSING_LIBRARY, need.requester, message, f"Add --provided-by {name}."))
     return list(dict.fromkeys(out))
+
+
+def passed_note(wheel: WheelFacts, *, asked: bool = False, allowed: bool = False) -> Finding:
+    """Return what is to be said of a wheel that has nothing to repair: without ELF files, or a library wheel.
+
+    A wheel for one platform that has no ELF files has lost them: an error where a platform tag was *asked* for, unless
+    that is *allowed*.
+    """
+    if wheel.is_library_wheel:
+        message = "It is a library wheel of nativelib: what it needs was settled by the build. It is passed through."
+        return note(Code.LIBRARY_WHEEL, wheel.filename, message)
+    what = "no ELF file that was read" if wheel.unread else "no ELF files"
+    if allowed or wheel.name.platforms == ("any",):
+        return note(Code.PURE_WHEEL, wheel.filename, f"It has {what}: there is nothing to repair.")
+    message = f"It has {what}, so that nothing shows whether it deserves {' and '.join(wheel.name.platforms)}."
+    remedy = "If it should have extension modules, find out why the build left them out."
+    say = error if asked else warning
+    return say(Code.PURE_WHEEL, wheel.filename, message, remedy)
 
 
 def broken_findings(wheel: WheelFacts, needs: Sequence[Need]) -> list[Finding]:

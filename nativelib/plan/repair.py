@@ -6,7 +6,7 @@ import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nativelib.findings import Code, Finding, error, note, warning
+from nativelib.findings import Code, Finding, error
 from nativelib.plan import dist_info, hooks
 from nativelib.plan.answers import answer_findings, broken_findings, forgotten_findings, raise_errors, skip_findings
 from nativelib.plan.edits import elf_changes
@@ -104,21 +104,3 @@ def _grafted(given: RepairInput, changes: ElfChanges) -> tuple[Grafted, ...]:
         )
         for graft in changes.grafts
     )
-
-
-def passed_note(wheel: WheelFacts, *, asked: bool = False, allowed: bool = False) -> Finding:
-    """Return what is to be said of a wheel that has nothing to repair: without ELF files, or a library wheel.
-
-    A wheel for one platform that has no ELF files has lost them: an error where a platform tag was *asked* for, unless
-    that is *allowed*.
-    """
-    if wheel.is_library_wheel:
-        message = "It is a library wheel of nativelib: what it needs was settled by the build. It is passed through."
-        return note(Code.LIBRARY_WHEEL, wheel.filename, message)
-    what = "no ELF file that was read" if wheel.unread else "no ELF files"
-    if allowed or wheel.name.platforms == ("any",):
-        return note(Code.PURE_WHEEL, wheel.filename, f"It has {what}: there is nothing to repair.")
-    message = f"It has {what}, so that nothing shows whether it deserves {' and '.join(wheel.name.platforms)}."
-    remedy = "If it should have extension modules, find out why the build left them out."
-    say = error if asked else warning
-    return say(Code.PURE_WHEEL, wheel.filename, message, remedy)

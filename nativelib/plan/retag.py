@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from nativelib.errors import PlanError
@@ -147,6 +146,8 @@ def _judged_for(verdict: Verdict) -> Libc | None:
 
 def unknown_plat(plat: str) -> Finding:
     """Return the error for a *plat* that names no policy, with the names that it may stand for."""
+    from difflib import get_close_matches  # takes as long to import as a small wheel takes to judge
+
     near = [tag for tag in all_tags() if tag.startswith(f"{plat}_")] or get_close_matches(plat, all_tags(), n=3)
     also = f", as there is {', '.join(near[:3])}" if near else ""
     remedy = "Leave --plat out for the best tag; a policy of your own is given with --policy."
