@@ -22,6 +22,9 @@ SCHEMA = 1
 MANIFEST = "nativelib.json"
 """File name in ``.dist-info``."""
 
+ANCHOR = "nativelib_anchor.so"
+"""File name of the anchor: consumers' tools rely on it."""
+
 SYSTEM_STUBS = "/lib/system/"
 """Part of a member's name below which a library wheel has its stubs for the system's libraries."""
 

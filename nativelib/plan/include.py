@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from nativelib.facts.elf import MACHINES
 from nativelib.facts.hint import How
+from nativelib.facts.manifest import ANCHOR
 from nativelib.facts.wheel import Scheme, place_of
 from nativelib.findings import Code, Finding, warning
 from nativelib.plan.copies import copy_directory
 from nativelib.plan.dist_info import earlier_note
 from nativelib.plan.hook import hooked_package, package_texts
 from nativelib.plan.included import ANCHOR_SONAME
-from nativelib.plan.library_files import ANCHOR
 from nativelib.plan.values import Assemble
 
 if TYPE_CHECKING:

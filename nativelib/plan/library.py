@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from nativelib.facts.core_metadata import core_metadata
 from nativelib.facts.elf import ElfEdit
-from nativelib.facts.manifest import MANIFEST, Manifest, ManifestRequire
+from nativelib.facts.manifest import ANCHOR, MANIFEST, Manifest, ManifestRequire
 from nativelib.facts.wheel import WheelName
 from nativelib.plan.answers import answer_findings, raise_errors
 from nativelib.plan.dist_info import SBOM
 from nativelib.plan.layout import Layout, planned_libraries, program_edits
-from nativelib.plan.library_files import ANCHOR, function_names, library_files
+from nativelib.plan.library_files import function_names, library_files
 from nativelib.plan.library_manifest import alias_findings, plan_manifest, requirement_of
 from nativelib.plan.needs import system_needs
 from nativelib.plan.proofs import prove_all

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from nativelib.plan.layout import Layout, PlannedLibrary
     from nativelib.plan.values import Action
 
-ANCHOR = "nativelib_anchor.so"
-"""File name of the anchor: consumers' tools rely on it."""
-
 
 def function_names(programs: Iterable[str]) -> dict[str, str]:
     """Return the name of the function that runs each of *programs*; no two have the same."""
