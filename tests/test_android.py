@@ -288,7 +288,10 @@ def test_an_anchor_over_what_is_opened_has_a_run_path_that_android_reads(level: 
     library = arm.library(tmp_path, "libzbar.so", "int zbar(void) { return 1; }", level=21)
     extension = arm.library(tmp_path, "_ext.so", EXTENSION, level=21)
     name = f"pkg-1.0-cp313-cp313-android_{level}_arm64_v8a.whl"
-    files = {"pkg/__init__.py": 'import ctypes\nctypes.CDLL("libzbar.so")\n', "pkg/_ext.so": extension}
+    files: dict[str, bytes | str | Path] = {
+        "pkg/__init__.py": 'import ctypes\nctypes.CDLL("libzbar.so")\n',
+        "pkg/_ext.so": extension,
+    }
     wheel = make_wheel(tmp_path / "in", name, files)
     answer = repair(wheel, "--include", f"libzbar.so={library}", into=tmp_path / "out")
     if level < 24:
