@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from nativelib.facts.elf import Libc
+from nativelib.facts.hint import How
+from nativelib.plan import audit, needs, opened
 from nativelib.plan.platform import libc_of
+from nativelib.policy.values import ObstacleKind
 from nativelib.read.elf import read_elf, read_elf_file
 from tests.support.android import COMPILERS, Ndk
 from tests.support.cc import shared_library
@@ -278,6 +281,52 @@ def test_a_provider_of_android(arm: Ndk, tmp_path: Path) -> None:
     entries = dynamic(tmp_path, content[member])
     assert ("NEEDED", "libouter-outer_lib.so") in entries
     assert ("RUNPATH", "$ORIGIN/../outer_lib/lib") in entries
+
+
+@pytest.mark.parametrize("level", [21, 24])
+def test_an_anchor_over_what_is_opened_has_a_run_path_that_android_reads(level: int, arm: Ndk, tmp_path: Path) -> None:
+    library = arm.library(tmp_path, "libzbar.so", "int zbar(void) { return 1; }", level=21)
+    extension = arm.library(tmp_path, "_ext.so", EXTENSION, level=21)
+    name = f"pkg-1.0-cp313-cp313-android_{level}_arm64_v8a.whl"
+    files: dict[str, bytes | str | Path] = {
+        "pkg/__init__.py": 'import ctypes\nctypes.CDLL("libzbar.so")\n',
+        "pkg/_ext.so": extension,
+    }
+    wheel = make_wheel(tmp_path / "in", name, files)
+    answer = repair(wheel, "--include", f"libzbar.so={library}", into=tmp_path / "out")
+    if level < 24:
+        assert answer.code == 1
+        [(where, said)] = answer.errors().items()
+        assert "anchor" in where
+        assert "which Android reads from API level 24 on" in said
+        return
+    content = members(Path(answer.document["wheels"][0]["output"]))
+    [anchor] = [item for item in content if "anchor" in item]
+    assert [item for item in dynamic(tmp_path, content[anchor]) if "PATH" in item[0]] == [("RUNPATH", "$ORIGIN")]
+
+
+# --- show -------------------------------------------------------------------------------------------------------------
+
+
+def test_show_says_what_a_tag_that_is_too_old_lacks(arm: Ndk, tmp_path: Path) -> None:
+    newer = wheel_of(tmp_path, arm, arm.library(tmp_path, "_new.so", EXTENSION), "android_21")
+    extension = arm.library(tmp_path, "_ext.so", EXTENSION, level=21, needed=("libc.so", "libvulkan.so"))
+    vulkan = wheel_of(tmp_path / "2", arm, extension, "android_21")
+    for wheel, reason in ((newer, "was built for Android API level 24"), (vulkan, "needs libvulkan.so")):
+        answer = nativelib("show", wheel)
+        assert answer.code == 0, answer.stdout
+        [found] = answer.document["wheels"]
+        [said] = found["findings"]
+        assert (said["code"], found["tag"]) == ("NL601", "android_24_arm64_v8a")
+        assert "It has the tag android_21_arm64_v8a, and does not deserve it" in said["message"]
+        assert reason in said["message"]
+        assert found["why"][0]["reason"].startswith(reason)
+
+
+def test_every_kind_has_its_place_in_the_order() -> None:
+    assert sorted(audit._WEIGHT) == sorted(ObstacleKind)
+    assert sorted(audit._ORDER) == sorted(needs.Answer)
+    assert sorted(opened._STRONGEST) == sorted(How)
 
 
 # --- published wheels -------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from nativelib.errors import ReadError
 from nativelib.facts.elf import MACHINES, Libc
 from nativelib.policy.judge import lookup, platform_tags
+from nativelib.policy.load import libc_libraries
 from nativelib.policy.user import parse_policies
 from nativelib.read.elf import read_elf_file
 from tests.support.cc import extension, shared_library, simple_module
@@ -62,7 +63,8 @@ def test_it_adds_to_a_known_policy() -> None:
     )
     assert set(found) == {"aarch64", "armv7l", "i686", "ppc64le", "s390x", "x86_64"}
     own = found["x86_64"]
-    assert own.libraries == base.libraries - {"libexpat.so.1"} | {"libcorp.so.1"}
+    parts = libc_libraries(Libc.GLIBC, "x86_64")
+    assert own.libraries == base.libraries - {"libexpat.so.1"} | {"libcorp.so.1"} | parts
     assert own.symbol_versions["GLIBC"] == base.symbol_versions["GLIBC"] | {"2.29", "2.30"}
     assert found["aarch64"].allows_version("GLIBC_2.29")
     assert not found["aarch64"].allows_version("GLIBC_2.30")
@@ -73,11 +75,14 @@ def test_it_adds_to_a_known_policy() -> None:
 
 
 def test_alone_it_allows_its_own_libraries_and_judges_no_version() -> None:
-    found = of(libraries=["libc.so.6"], libc="glibc")
+    found = of(libraries=["libcorp.so.1"], libc="glibc")
     assert set(found) == set(MACHINES)
-    assert found["s390x"].libraries == {"libc.so.6"}
+    assert found["s390x"].libraries == {"libcorp.so.1"} | libc_libraries(Libc.GLIBC, "s390x")
+    assert {"libc.so.6", "libm.so.6", "ld64.so.1"} <= found["s390x"].libraries
     assert found["s390x"].allows_version("GLIBC_2.99")
-    assert of(libc="musl")["x86_64"].libc is Libc.MUSL
+    musl = of(libc="musl")["x86_64"]
+    assert (musl.libc, musl.relr) == (Libc.MUSL, True)
+    assert musl.libraries == {"libc.so", "libc.musl-x86_64.so.1", "ld-musl-x86_64.so.1"}
 
 
 @pytest.mark.parametrize(
@@ -140,6 +145,8 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         ({"extends": "manylinux_2_28", "tag": "musllinux_1_2"}, "tag"),
         ({"extends": "manylinux_2_5", "architectures": ["aarch64"]}, "architectures[0]"),
         ({"libraries": ["libz.so.1"], "without": ["libz.so.1"]}, "without"),
+        ({"extends": "manylinux_2_28", "without": ["libm.so.6"]}, "without"),
+        ({"libc": "musl", "without": ["ld-musl-x86_64.so.1"]}, "without"),
     ],
 )
 def test_contradictions(keys: dict[str, Any], place: str) -> None:
@@ -218,6 +225,16 @@ def test_what_it_does_not_allow_is_grafted_or_refused(wheel: Path, tmp_path: Pat
     assert not list((tmp_path / "no").glob("*"))
     kept = repair(wheel, tmp_path / "no", "--policy", old, "--plat", "corp", "--no-update-tags")
     assert kept.errors() == refused.errors()
+
+
+def test_the_c_library_is_never_copied_in(wheel: Path, tmp_path: Path) -> None:
+    """A policy that extends nothing need not name it."""
+    path = tmp_path / "corp.json"
+    path.write_text(json.dumps({"name": "corp", "libraries": ["libcorp.so.1"]}))
+    answer = repair(wheel, tmp_path / "out", "--policy", path, "--plat", "corp")
+    assert answer.code == 0, answer.stdout
+    [own] = answer.document["wheels"]
+    assert (own["grafted"], own["findings"]) == ([], [])
 
 
 def test_a_file_that_would_not_count_is_a_mistake(wheel: Path, tmp_path: Path) -> None:

@@ -168,6 +168,10 @@ class ElfFacts:
         """The run path that the loader honours: ``DT_RUNPATH`` if there is one, else ``DT_RPATH``."""
         return self.runpath or self.rpath
 
+    def run_paths(self, tag: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the run path under *tag* (``rpath`` or ``runpath``), and the one under the other tag."""
+        return (self.rpath, self.runpath) if tag == "rpath" else (self.runpath, self.rpath)
+
     @property
     def python_extension(self) -> bool:
         """Whether it exports a Python module initialiser (``PyInit_*``, Python 2's ``init*`` apart)."""

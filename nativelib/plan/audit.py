@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nativelib.facts.tags import Family, PlatformTag
+from nativelib.facts.tags import PlatformTag
 from nativelib.facts.wheel import place_of
 from nativelib.findings import Code, Finding, listing, warning
 from nativelib.plan.graft import inside
 from nativelib.plan.needs import Answer, is_graft
+from nativelib.plan.retag import deserved
 from nativelib.policy.judge import ObstacleKind
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # What weighs most comes first: what no build on an older system would change, then what one would.
 _WEIGHT = (
     ObstacleKind.MACHINE,
+    ObstacleKind.API_LEVEL,
     ObstacleKind.PYFPE,
     ObstacleKind.UCS2,
     ObstacleKind.ISA,
@@ -125,7 +127,8 @@ def _reason(obstacle: Obstacle) -> str:
 
 def undeserved(name: WheelName, verdict: Verdict) -> tuple[Finding, ...]:
     """Return a warning if the wheel has a platform tag that it does not deserve; ``linux_*`` promises nothing."""
-    bad = [tag for tag in name.platforms if not _deserved(PlatformTag.parse(tag), verdict)]
+    promises = [tag for tag in name.platforms if PlatformTag.parse(tag).libc is not None]
+    bad = [tag for tag in promises if verdict.policy is None or not deserved(tag, verdict.policy)]
     if not bad:
         return ()
     policies = {PlatformTag.parse(tag).text.removesuffix(f"_{PlatformTag.parse(tag).architecture}") for tag in bad}
@@ -138,18 +141,6 @@ def undeserved(name: WheelName, verdict: Verdict) -> tuple[Finding, ...]:
             f"It has the tag {', '.join(bad)}, and does not deserve it{because}. It deserves {verdict.tag}.",
             "Repair it, so that it gets what it needs and the tag that it deserves; or build it on an older system.",
         ),
-    )
-
-
-def _deserved(tag: PlatformTag, verdict: Verdict) -> bool:
-    if tag.family not in {Family.MANYLINUX, Family.MUSLLINUX}:
-        return True
-    best = verdict.policy
-    return (
-        best is not None
-        and tag.libc is best.libc
-        and tag.policy_architecture == best.architecture
-        and tag.version >= best.version
     )
 
 

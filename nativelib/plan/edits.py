@@ -11,7 +11,7 @@ from nativelib.facts.wheel import Scheme, place_of
 from nativelib.findings import Code, Finding, error, warning
 from nativelib.plan import include
 from nativelib.plan.copies import kept_names, plan_copies
-from nativelib.plan.graft import run_path
+from nativelib.plan.graft import changed_run_path, run_path
 from nativelib.plan.loading import missing_leads
 from nativelib.plan.moves import plan_moves
 from nativelib.plan.needs import Answer, by_requester, is_graft
@@ -118,8 +118,9 @@ def member_edits(
     for member, facts in kept.items():
         home = moved.get(member, member)
         own, more = needs.get(member, ()), [*leads.get(member, ()), *opened.get(member, ())]
-        edit, dropped = _edit(home, facts, own, copies, options, moved, moved_from=member, leads=more)
-        edits[member] = edit = replace(edit, run_path_tag=given.libc.run_path_tag)
+        edit, path, dropped = _edit(home, facts, own, copies, options, moved, moved_from=member, leads=more)
+        path_edit = changed_run_path(place_of(member), facts, path, given.libc)
+        edits[member] = edit = replace(edit, run_path=path_edit, run_path_tag=given.libc.run_path_tag)
         if dropped:
             findings.append(
                 warning(
@@ -164,8 +165,8 @@ def _edit(
     *,
     moved_from: str | None = None,
     leads: Sequence[str] = (),
-) -> tuple[ElfEdit, tuple[str, ...]]:
-    """Return the edit of one file, and the entries of its run path that go.
+) -> tuple[ElfEdit, tuple[str, ...], tuple[str, ...]]:
+    """Return the edit of one file apart from its run path, the run path that it must have, and the entries that go.
 
     *member* is where it will be, and *leads* are directories to which its run path does not lead yet.
     """
@@ -194,9 +195,8 @@ def _edit(
     edit = ElfEdit(
         replace_needed=tuple(dict.fromkeys(replaced)),
         remove_needed=tuple(need.soname for need in needs if need.answer is Answer.PYTHON),
-        run_path=path if path != facts.run_path else None,
     )
-    return edit, dropped
+    return edit, path, dropped
 
 
 def provider_directories(provider: Provider, file: str) -> list[str]:
@@ -220,12 +220,11 @@ def _graft_action(
     facts = given.outside.files[copy.path]
     needs = by_requester(given.needs).get(copy.path, ())
     # The run path that it has is about the place where it was.
-    edit, _ = _edit(copy.member, replace(facts, rpath=(), runpath=()), needs, copies, options, moved)
-    own = edit.run_path or ()
+    edit, path, _ = _edit(copy.member, replace(facts, rpath=(), runpath=()), needs, copies, options, moved)
     edit = replace(
         edit,
         soname=copy.soname if copy.soname != facts.soname else None,
-        run_path=own if own != facts.run_path else None,
+        run_path=changed_run_path(place_of(copy.member), facts, path, given.libc),
         run_path_tag=given.libc.run_path_tag,
     )
     return Graft(member=copy.member, source=copy.path, sha256=facts.sha256, edit=edit, strip=options.strip, mode=0o755)

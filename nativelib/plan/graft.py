@@ -6,6 +6,8 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
+from nativelib.facts.elf import Libc
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -86,6 +88,8 @@ def run_path(
             kept.append(entry)
         elif old.scheme is home.scheme:
             kept.append(origin_path(home, canonical(old, entry).lstrip("/")))
+    if facts.runpath:
+        dropped += [entry for entry in filter(None, facts.rpath) if not inside(old, entry)]
     have = {canonical(home, entry) for entry in kept}
     for directory in wanted:
         entry = origin_path(home, directory)
@@ -93,6 +97,20 @@ def run_path(
             have.add(canonical(home, entry))
             kept.append(entry)
     return tuple(dict.fromkeys(kept)), tuple(dropped)
+
+
+def changed_run_path(old: Place, facts: ElfFacts, path: tuple[str, ...], libc: Libc) -> tuple[str, ...] | None:
+    """Return *path* if it has to be written into a file that was built for *old*; ``None`` if the file is right.
+
+    glibc and musl read both tags, so that the author's choice stays, unless the tag that does not count leaks: older
+    loaders and audits see it. Android's reads ``DT_RUNPATH`` alone.
+    """
+    kept, other = facts.run_paths(libc.run_path_tag)
+    if libc is Libc.BIONIC:
+        right = path == kept and not other
+    else:
+        right = path == facts.run_path and all(inside(old, entry) for entry in (*kept, *other))
+    return None if right else path
 
 
 def canonical(home: Place, entry: str) -> str:

@@ -6,12 +6,12 @@ it says what differs.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from nativelib.plan.needs import Answer, is_graft
+from nativelib.policy.judge import is_libc
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 
 C_LIBRARY = "C library"
 """Name of the node that stands for all files of glibc, musl or bionic together."""
-
-# What glibc installs beside libc itself (its NEWS for 2.34 lists what became part of libc.so.6), the names that musl's
-# linkers write, and bionic's, which have no version.
-_OF_LIBC = re.compile(
-    r"lib(c|m|mvec|dl|rt|pthread|util|resolv|anl|BrokenLocale)\.so(\.\d+)?"
-    r"|libc\.musl-\w+\.so\.1|ld(64|-linux[-\w]*|-musl-\w+)?\.so\.\d+"
-)
 
 
 class Kind(StrEnum):
@@ -147,7 +140,7 @@ def _used(need: Need, files: Mapping[str, _Item]) -> _Item:
         return _Item(Kind.GRAFT, need.source)
     if need.provider is not None and need.library is not None:
         return _Item(Kind.PROVIDED, need.library.soname, need.provider.label)
-    if need.answer is Answer.POLICY and _OF_LIBC.fullmatch(need.soname):
+    if need.answer is Answer.POLICY and is_libc(need.soname):
         return _LIBC
     return _Item(_OUTSIDE[need.answer], need.soname)
 

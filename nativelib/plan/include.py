@@ -145,7 +145,8 @@ def anchor_actions(given: RepairInput, options: RepairOptions) -> list[Assemble]
     soname = f"{ANCHOR_SONAME}{given.wheel.name.normalized}-{given.wheel.name.version}"
     machine = MACHINES[given.architecture]
     found = anchors(given, options).get(own)
-    return [Assemble(member=own, machine=machine, soname=soname, needed=found)] if found else []
+    tag = given.libc.run_path_tag
+    return [Assemble(member=own, machine=machine, soname=soname, needed=found, run_path_tag=tag)] if found else []
 
 
 def unreached(given: RepairInput, options: RepairOptions) -> list[Finding]:

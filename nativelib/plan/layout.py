@@ -120,7 +120,7 @@ def _edit(
             replaced.append((need.soname, new))
     own = "$ORIGIN" if soname is not None else "$ORIGIN/../lib"
     path = tuple(dict.fromkeys([own, *outward]))
-    kept, other = (facts.rpath, facts.runpath) if libc.run_path_tag == "rpath" else (facts.runpath, facts.rpath)
+    kept, other = facts.run_paths(libc.run_path_tag)
     return ElfEdit(
         soname=soname if soname != facts.soname else None,
         replace_needed=tuple(dict.fromkeys(replaced)),

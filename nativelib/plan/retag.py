@@ -9,6 +9,7 @@ from nativelib.errors import PlanError
 from nativelib.facts.elf import Libc
 from nativelib.facts.tags import Family, PlatformTag
 from nativelib.findings import Code, Finding, Severity, error, note, warning
+from nativelib.plan.include import anchor_actions
 from nativelib.plan.needs import system_needs
 from nativelib.plan.platform import own_policy
 from nativelib.policy.judge import all_tags, judge, lookup, obstacles_to, platform_tags
@@ -54,7 +55,8 @@ def retag(
         platforms = platform_tags(own)
     else:
         platforms, findings = choose(verdict, name.platforms, given.architecture, options)
-    findings += unread_run_paths(given.wheel.elf, after, platforms)
+    made = [anchor.member for anchor in anchor_actions(given, options)]
+    findings += unread_run_paths(given.wheel.elf, after, platforms, made)
     beyond = () if findings else beyond_tag(after, given.libc)
     if not options.update_tags:
         asked = tuple(findings) if options.plat != "auto" else ()
@@ -170,13 +172,8 @@ def deserved(tag: str, best: Policy) -> bool:
     value = PlatformTag.parse(tag)
     if value.family is Family.LINUX:
         return value.architecture != value.policy_architecture == best.architecture
-    policy = lookup(tag)
-    return (
-        policy is not None
-        and policy.libc is best.libc
-        and policy.architecture == best.architecture
-        and policy.version >= best.version
-    )
+    # A tag between two known policies is a promise like others (PEP 600).
+    return value.libc is best.libc and value.architecture == best.machine and value.version >= best.version
 
 
 def _not_met(verdict: Verdict, plat: str, wanted: Policy | None) -> Finding:
@@ -202,14 +199,15 @@ def _refusal(obstacles: Sequence[Obstacle], target: str) -> Finding:
 
 
 def unread_run_paths(
-    before: Mapping[str, ElfFacts], after: Mapping[str, ElfFacts], platforms: Sequence[str]
+    before: Mapping[str, ElfFacts], after: Mapping[str, ElfFacts], platforms: Sequence[str], anchors: Sequence[str] = ()
 ) -> list[Finding]:
     """Return an error for each file with a run path of ours that Android's loader does not read.
 
-    *before* and *after* are the ELF files as they were, and as they will be. ``DT_RUNPATH`` counts from API level 24
-    on, ``DT_RPATH`` never does (bionic, "Android changes for NDK developers").
+    *before* and *after* are the ELF files as they were, and as they will be; *anchors* are members that are made anew.
+    ``DT_RUNPATH`` counts from API level 24 on, ``DT_RPATH`` never does (bionic, "Android changes for NDK developers").
     """
     tags = [tag for tag in map(PlatformTag.parse, platforms) if tag.family is Family.ANDROID and tag.version < (24,)]
+    changed = [m for m, f in after.items() if f.runpath and (m not in before or before[m].runpath != f.runpath)]
     return [
         error(
             Code.POLICY_NOT_MET,
@@ -218,8 +216,8 @@ def unread_run_paths(
             f"the tag is {tags[0].text}.",
             "Build for API level 24, or link the libraries statically.",
         )
-        for member, facts in after.items()
-        if tags and facts.runpath and (member not in before or before[member].runpath != facts.runpath)
+        for member in dict.fromkeys((*changed, *anchors))
+        if tags
     ]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from nativelib.facts.elf import Libc
 from nativelib.facts.tags import ANDROID_ABIS
-from nativelib.policy.load import all_tags, is_loader, lookup, platform_tags, policies_for, policy_libraries
+from nativelib.policy.load import all_tags, is_libc, is_loader, lookup, platform_tags, policies_for, policy_libraries
 from nativelib.policy.values import Obstacle, ObstacleKind, Policy, Verdict
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "Policy",
     "Verdict",
     "all_tags",
+    "is_libc",
     "is_loader",
     "judge",
     "lookup",

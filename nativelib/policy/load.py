@@ -9,7 +9,7 @@ from importlib import resources
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from nativelib.facts.elf import Libc
+from nativelib.facts.elf import MACHINES, Libc
 from nativelib.facts.tags import PlatformTag
 from nativelib.policy.values import Policy
 
@@ -30,6 +30,13 @@ _GLIBC_LOADERS = {
     "riscv64": "ld-linux-riscv64-lp64d.so.1",
     "loongarch64": "ld-linux-loongarch-lp64d.so.1",
 }
+# What glibc installs beside libc itself; its NEWS for 2.34 lists what became part of libc.so.6.
+_GLIBC_PARTS = frozenset(
+    {
+        *("libc.so.6", "libm.so.6", "libmvec.so.1", "libdl.so.2", "librt.so.1", "libpthread.so.0", "libutil.so.1"),
+        *("libresolv.so.2", "libanl.so.1", "libBrokenLocale.so.1"),
+    }
+)
 # Alpine calls the library after its own architecture names, musl the loader after musl's.
 _ALPINE_NAMES = {"i686": "x86", "armv7l": "armv7"}
 _MUSL_NAMES = {"i686": "i386", "armv7l": "armhf", "ppc64le": "powerpc64le"}
@@ -38,6 +45,22 @@ _MUSL_NAMES = {"i686": "i386", "armv7l": "armhf", "ppc64le": "powerpc64le"}
 def is_loader(soname: str) -> bool:
     """Return whether *soname* is the dynamic loader itself, which every process has."""
     return soname.startswith(("ld-linux", "ld64.so.", "ld.so.", "ld-musl-"))
+
+
+@cache
+def libc_libraries(libc: Libc, architecture: str) -> frozenset[str]:
+    """Return the sonames of *libc* itself and its loader, of which no process can have a copy beside the system's."""
+    if libc is Libc.MUSL:
+        return _libc_names(libc, architecture) | {"libc.so"}
+    if libc is Libc.BIONIC:
+        return frozenset({"libc.so", "libdl.so", "libm.so"})
+    return _GLIBC_PARTS | {_GLIBC_LOADERS[architecture]}
+
+
+@cache
+def is_libc(soname: str) -> bool:
+    """Return whether *soname* is a part of some C library on some architecture, or a loader."""
+    return is_loader(soname) or any(soname in libc_libraries(libc, name) for libc in Libc for name in MACHINES)
 
 
 @cache

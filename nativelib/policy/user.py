@@ -13,7 +13,7 @@ from nativelib.facts.elf import MACHINES, Libc
 from nativelib.facts.table import Table
 from nativelib.facts.tags import Family, PlatformTag
 from nativelib.findings import Code
-from nativelib.policy.load import lookup
+from nativelib.policy.load import libc_libraries, lookup
 from nativelib.policy.values import Policy
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class _Change:
             name=self.name,
             platform=known.name if known is not None else self.platform,
             aliases=known.aliases if known is not None else (),
-            libraries=(start.libraries | self.libraries) - self.without,
+            libraries=(start.libraries | self.libraries | libc_libraries(start.libc, start.architecture))
+            - self.without,
             symbol_versions=MappingProxyType(versions),
             forbidden=MappingProxyType({soname: names for soname, names in forbidden.items() if names}),
         )
@@ -91,7 +92,7 @@ def parse_policies(text: str, where: str) -> tuple[Policy, ...]:
 
 
 def _starts(table: Table) -> tuple[Policy, ...]:
-    """Return what the policy begins with, for each of its architectures: a known one, or one that allows nothing."""
+    """Return what the policy begins with, for each of its architectures: a known one, or one that names nothing."""
     base = table.text("extends", _known)
     chosen = table.choice("libc", _LIBCS)
     libc = Libc(chosen) if chosen else Libc.GLIBC
@@ -119,7 +120,7 @@ def _called(name: str) -> tuple[Policy, ...]:
 
 
 def _nothing(libc: Libc, architecture: str) -> Policy:
-    """Return a policy that allows no library, and under which no symbol version is judged."""
+    """Return a policy that names no library, and under which no symbol version is judged."""
     return Policy(
         name="",
         aliases=(),
@@ -154,6 +155,9 @@ def _change(table: Table, starts: tuple[Policy, ...]) -> _Change:
     )
     for soname in sorted(change.libraries & change.without):
         table.fail("without", f"{soname} stands under libraries, too.")
+    parts = _Names().union(*(libc_libraries(start.libc, start.architecture) for start in starts))
+    for soname in sorted(change.without & parts):
+        table.fail("without", f"{soname} is a part of {libc}: a copy cannot take the place of the system's.")
     return change
 
 

@@ -23,7 +23,7 @@ class Policy:
     """Legacy names without architecture: ``manylinux2014``."""
     libc: Libc
     version: tuple[int, ...]
-    """Version of the C library; Android's API level."""
+    """Version of the C library; Android's API level. Zeros in a user's own policy that extends none."""
     architecture: str
     libraries: frozenset[str] = field(hash=False)
     """Sonames that every such system has."""
@@ -55,7 +55,8 @@ class Policy:
         """
         if self.libc is Libc.GLIBC:
             return self.allows_version("GLIBC_ABI_DT_RELR")
-        return self.version >= ((1, 2) if self.libc is Libc.MUSL else (30,))
+        # A user's own policy that extends nothing says no version, and nothing is judged that it does not say.
+        return not any(self.version) or self.version >= ((1, 2) if self.libc is Libc.MUSL else (30,))
 
     def allows_library(self, soname: str) -> bool:
         """Return whether the system brings *soname*.
