@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import mmap
+import struct
+import time
 import warnings
 from typing import TYPE_CHECKING
 
@@ -167,3 +169,19 @@ def test_the_facts_of_a_wheel(opener: Path, tmp_path: Path, monkeypatch: pytest.
     assert read_wheel(wheel).opened == ()
     monkeypatch.setattr(contents, "_IN_MEMORY", 1024)  # the same by way of a temporary file
     assert read_wheel(wheel, hints=True) == facts
+
+
+def test_sections_in_one_place_are_looked_at_once(tmp_path: Path) -> None:
+    library = shared_library(tmp_path, "libmany.so", 'const char *f(void) { return "libopened.so.1"; }')
+    data = bytearray(library.read_bytes()) + bytes(4 << 20)
+    start = len(data)
+    count = 2000
+    # sh_type SHT_PROGBITS and sh_flags SHF_ALLOC: each section is all of the file.
+    data += struct.pack("<IIQQQQIIQQ", 0, 1, 2, 0, 0, start, 0, 0, 1, 0) * count
+    struct.pack_into("<Q", data, 0x28, start)
+    struct.pack_into("<H", data, 0x3C, count)
+    facts = read_elf(bytes(data), where="libmany.so")
+    before = time.thread_time()
+    [opened] = opened_by_elf(bytes(data), facts, "libmany.so")
+    assert opened.name == "libopened.so.1"
+    assert time.thread_time() - before < 5  # 2000 times 4 MiB take a minute

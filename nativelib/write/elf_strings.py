@@ -106,7 +106,8 @@ def _version_needs(image: Image, tags: Mapping[int, int]) -> tuple[list[Field], 
     for _ in range(min(tags.get(DT_VERNEEDNUM, 0), MAX_VERSIONS)):
         _, count, file, auxiliary, following = image.record("HHIII", entry, "DT_VERNEED")
         files.append(Field(entry + 4, file))
-        names += _chain(image, entry + auxiliary, min(count, MAX_VERSIONS), "8xII")
+        _plausible(image, len(names) + count)
+        names += _chain(image, entry + auxiliary, count, "8xII")
         if not following:
             break
         entry += following
@@ -121,11 +122,18 @@ def _definitions(image: Image, tags: Mapping[int, int]) -> list[int]:
     entry = image.locate(tags[DT_VERDEF], 20, "DT_VERDEF")
     for _ in range(min(tags.get(DT_VERDEFNUM, 0), MAX_VERSIONS)):
         count, auxiliary, following = image.record("6xH4xII", entry, "DT_VERDEF")
-        names += _chain(image, entry + auxiliary, min(count, MAX_VERSIONS), "II")
+        _plausible(image, len(names) + count)
+        names += _chain(image, entry + auxiliary, count, "II")
         if not following:
             break
         entry += following
     return names
+
+
+def _plausible(image: Image, count: int) -> None:
+    """Raise ReadError if a file cannot have so many names of versions; their records may share bytes without end."""
+    if count > 2 * MAX_VERSIONS:
+        raise image.bad(f"{count} names of symbol versions or more")
 
 
 def _chain(image: Image, entry: int, count: int, layout: str) -> Iterator[int]:
