@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import mmap
+import struct
+import time
 import warnings
 from typing import TYPE_CHECKING
 
@@ -167,3 +169,17 @@ def test_the_facts_of_a_wheel(opener: Path, tmp_path: Path, monkeypatch: pytest.
     assert read_wheel(wheel).opened == ()
     monkeypatch.setattr(contents, "_IN_MEMORY", 1024)  # the same by way of a temporary file
     assert read_wheel(wheel, hints=True) == facts
+
+
+def test_sections_that_all_claim_the_whole_file(opener: Path) -> None:
+    data = bytearray(opener.read_bytes() + bytes(4 << 20))
+    count = 20_000
+    # e_shoff and e_shnum; then SHT_PROGBITS, SHF_ALLOC, an offset in the file and its size.
+    struct.pack_into("<Q", data, 40, len(data))
+    struct.pack_into("<H", data, 60, count)
+    headers = (struct.pack("<IIQQQQIIQQ", 0, 1, 2, 0, n, 1 << 62, 0, 0, 1, 0) for n in reversed(range(count)))
+    content = bytes(data) + b"".join(headers)
+    begin = time.process_time()
+    found = opened_by_elf(content, read_elf_file(opener), "pkg/libself.so.1")
+    assert time.process_time() - begin < 10
+    assert {"libfirst.so.1", "libtable.so"} <= {hint.name for hint in found}

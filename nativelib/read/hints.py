@@ -19,7 +19,7 @@ from nativelib.facts.elf_image import Image
 from nativelib.facts.hint import How, Opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from nativelib.facts.elf import ElfFacts
     from nativelib.read.elf import Buffer
@@ -101,11 +101,22 @@ def _constants(data: Buffer, member: str) -> Sequence[tuple[int, int]]:
         sections = list(image.table(layout, offset, count, "the section header table"))
     except ReadError:
         return whole
-    return [
+    return _merged(
         (start, min(start + length, len(data)))
         for kind, flags, start, length in sections
         if kind == _SHT_PROGBITS and flags & _CONSTANT_MASK == _SHF_ALLOC
-    ]
+    )
+
+
+def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return *ranges* without overlaps: each of thousands of section headers may claim the whole file."""
+    out: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if out and start <= out[-1][1]:
+            out[-1] = (out[-1][0], max(out[-1][1], end))
+        else:
+            out.append((start, end))
+    return out
 
 
 def opened_by_python(source: bytes, member: str) -> tuple[Opened, ...]:
