@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
+import sys
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -241,3 +242,12 @@ def test_names_that_would_reach_the_terminal(tmp_path: Path) -> None:
     text = "P:bad\x1b[2J\nV:1\nF:usr/lib\nR:libevil.so.1\n"
     root = write_files(machine(tmp_path, [LIBRARY]), {"lib/apk/db/installed": text})
     assert not find_owners({LIBRARY: LIBRARY}, root).packages
+
+
+def test_a_python_without_sqlite(databases: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sqlite3", None)  # import raises ImportError, as where _sqlite3 was not built
+    owners = _rpm_owners(tmp_path, "rpmdb.sqlite", databases["rpmdb.sqlite"])
+    assert not owners.packages
+    [finding] = owners.findings
+    assert finding.where == "rpm"
+    assert "sqlite3" in finding.message

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nativelib.facts.outside import Outside
+from nativelib.plan.needs import Ground, by_file_name, resolve
+from nativelib.read.elf import read_elf_file
+from tests.support.cc import shared_library
 from tests.support.counting import consumer_wheel, count_library, library_wheel, plain_extension
 from tests.support.projects import Answer, nativelib, repaired
 from tests.support.wheels import members
@@ -197,3 +202,15 @@ def test_a_wheel_of_which_nothing_can_be_read_is_not_called_pure(library: Path, 
     shown = nativelib("show", consumer_wheel(tmp_path, extension))
     [entry] = shown.document["wheels"]
     assert (shown.code, entry["pure"], entry["tag"]) == (0, False, None)
+
+
+def test_many_skipped_files_cost_no_time_for_each_need(tmp_path: Path) -> None:
+    needed = shared_library(tmp_path, "libz9.so.1", "int z9(void) { return 1; }", soname="libz9.so.1")
+    source = "int z9(void); int m(void) { return z9(); }"
+    facts = read_elf_file(shared_library(tmp_path, "_m.so", source, needed=[needed]))
+    unread = by_file_name([*(f"pkg/d{n}/{n}.txt" for n in range(40_000)), "pkg/libz9.so.1"])
+    ground = Ground(files={f"pkg/_m{n}.so": facts for n in range(2000)}, inside={}, unread=unread)
+    begin = time.process_time()
+    needs = resolve(ground, Outside())
+    assert time.process_time() - begin < 10
+    assert {need.unread for need in needs if need.soname == "libz9.so.1"} == {"pkg/libz9.so.1"}

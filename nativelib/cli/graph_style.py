@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
+from nativelib.cli.text import printable
 from nativelib.plan.graph import Kind
 
 if TYPE_CHECKING:
@@ -116,14 +117,3 @@ def _short(kind: Kind, name: str) -> str:
     if kind is Kind.EXTENSION:
         return posixpath.join(directory, file.partition(".")[0] or file)
     return file or name
-
-
-def printable(text: str) -> str:
-    """Return *text* with escapes for controls, changes of direction and bytes that are not UTF-8."""
-    return "".join(sign if sign.isprintable() else _escape(sign) for sign in text)
-
-
-def _escape(sign: str) -> str:
-    if "\udc80" <= sign <= "\udcff":  # surrogateescape (PEP 383)
-        return f"\\x{ord(sign) - 0xDC00:02x}"
-    return sign.encode("unicode_escape").decode("ascii")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree as ET
 
-from nativelib.cli.graph_style import STYLES, description, label, legend, printable
+from nativelib.cli.graph_style import STYLES, description, label, legend
 from nativelib.cli.graph_text import FONTS, fitted, text_width
+from nativelib.cli.text import printable
 from nativelib.plan.graph import C_LIBRARY, Kind
 from nativelib.plan.graph_layout import Box, lay_out
 

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from threading import Lock, Timer
 from typing import TYPE_CHECKING
 
+from nativelib.cli.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -76,4 +78,4 @@ class _Line:
     def _update(self, progress: Progress) -> None:
         if self._task is not None:
             what, done, total = self._latest
-            progress.update(self._task, description=what, completed=done, total=total or None)
+            progress.update(self._task, description=printable(what), completed=done, total=total or None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nativelib.cli.progress import shown
 from nativelib.cli.table import layout
+from nativelib.cli.text import printable
 from nativelib.facts.progress import silent
 from nativelib.findings import Severity
 
@@ -24,7 +25,10 @@ _STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE:
 
 
 class Terminal:
-    """The two streams of one run of a command."""
+    """The two streams of one run of a command.
+
+    Names come from wheels that anybody made: what would steer the terminal, or begin a line of its own, is escaped.
+    """
 
     def __init__(self, *, json: bool, quiet: bool, environ: Mapping[str, str]) -> None:
         """*json* replaces what people read on stdout; *quiet* leaves errors only."""
@@ -45,26 +49,28 @@ class Terminal:
     def result(self, text: str = "", style: str | None = None) -> None:
         """Print a line of the result."""
         if not self.json and not self.quiet:
-            self._console("stdout").print(text, style=style)
+            self._console("stdout").print(printable(text), style=style)
 
     def line(self, *pieces: tuple[str, str]) -> None:
         """Print a line of the result that consists of (text, style)."""
         if not self.json and not self.quiet:
             from rich.text import Text
 
-            self._console("stdout").print(Text.assemble(*pieces))
+            self._console("stdout").print(Text.assemble(*((printable(text), style) for text, style in pieces)))
 
     def table(self, rows: Sequence[Sequence[tuple[str, str]]], *, indent: int = 2) -> None:
         """Print *rows* of cells (text, style) of the result in columns; what is no terminal gets whole lines."""
         if rows and not self.json and not self.quiet:
             console = self._console("stdout")
+            # Before it is laid out: an escape is wider than what it stands for.
+            rows = [[(printable(text), style) for text, style in row] for row in rows]
             for pieces in layout(rows, indent=indent, width=console.width if console.is_terminal else None):
                 self.line(*pieces)
 
     def say(self, text: str) -> None:
         """Print a line that is not part of the result."""
         if not self.quiet:
-            self._console("stderr").print(text)
+            self._console("stderr").print(printable(text))
 
     def document(self, value: Mapping[str, Any]) -> None:
         """Print the JSON document of the command."""
@@ -80,9 +86,9 @@ class Terminal:
             console = self._console("stderr")
             console.print(f"{finding.severity.value} {finding.code.value}", style=_STYLE[finding.severity], end=" ")
             prefix = f"{of}: " if of and finding.where not in of else ""
-            console.print(f"{prefix}{finding.where}: {finding.message}")
+            console.print(f"{printable(f'{prefix}{finding.where}')}: {_paragraph(finding.message)}")
             if finding.remedy:
-                console.print(f"      {finding.remedy}", style="dim")
+                console.print(f"      {_paragraph(finding.remedy)}", style="dim")
 
     def failure(self, findings: Iterable[Finding]) -> None:
         """Print the findings of a command that could not run, in JSON as well."""
@@ -98,3 +104,8 @@ class Terminal:
             return
         with shown(lambda: self._console("stderr")) as report:
             yield report
+
+
+def _paragraph(text: str) -> str:
+    """Return *text* with its lines, of a compiler's output for example, indented so that none looks like a finding."""
+    return "\n      ".join(printable(line.expandtabs()) for line in text.split("\n"))

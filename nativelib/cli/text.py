@@ -61,3 +61,14 @@ def save_text(path: Path, text: str) -> None:
             raise
     except OSError as cause:
         raise WriteError.of(Code.WRITE_FAILED, str(path), f"It cannot be written: {cause.strerror}.") from cause
+
+
+def printable(text: str) -> str:
+    """Return *text* with escapes for controls, changes of direction and bytes that are not UTF-8."""
+    return "".join(sign if sign.isprintable() else _escape(sign) for sign in text)
+
+
+def _escape(sign: str) -> str:
+    if "\udc80" <= sign <= "\udcff":  # surrogateescape (PEP 383)
+        return f"\\x{ord(sign) - 0xDC00:02x}"
+    return sign.encode("unicode_escape").decode("ascii")

@@ -13,8 +13,8 @@ from nativelib.facts.package import Owners
 from nativelib.facts.progress import silent
 from nativelib.findings import Code, error, note
 from nativelib.pipeline.answers import answer_all, included_target, read_included
-from nativelib.plan.included import with_needs
-from nativelib.plan.needs import Ground, index_inside
+from nativelib.plan.include import with_needs
+from nativelib.plan.needs import Ground, by_file_name, index_inside
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import architecture_of, check_provider, foreign_note, libc_of, own_policy
 from nativelib.policy.judge import policy_libraries
@@ -148,7 +148,7 @@ def answer_needs(
         replace=request.options.replace,
         libc=libc,
         included=[item.path for item in included],
-        unread=wheel.skipped,
+        unread=by_file_name(wheel.skipped),
     )
     needs, outside = answer_all(ground, directories, known)
     for provider in {need.provider.name: need.provider for need in needs if need.provider is not None}.values():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from nativelib.facts.wheel import place_of
 from nativelib.findings import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.outside import Outside
@@ -71,8 +71,8 @@ class Ground:
     """Android's loader finds the interpreter's symbols in libpython alone, so that the need of it stays (PEP 738)."""
     included: Sequence[str] = ()
     """Paths of files outside that are copied in although no file needs them."""
-    unread: Collection[str] = ()
-    """Further files of the wheel, of which nothing is known."""
+    unread: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """File name to the further files of the wheel that have it, of which nothing is known."""
 
 
 def index_inside(files: Mapping[str, ElfFacts]) -> dict[str, tuple[str, ...]]:
@@ -84,6 +84,14 @@ def index_inside(files: Mapping[str, ElfFacts]) -> dict[str, tuple[str, ...]]:
             for soname in names:
                 out.setdefault(soname, []).append(name)
     return {soname: tuple(members) for soname, members in out.items()}
+
+
+def by_file_name(members: Iterable[str]) -> dict[str, list[str]]:
+    """Return file name to those of *members* that have it."""
+    out: dict[str, list[str]] = {}
+    for name in members:
+        out.setdefault(posixpath.basename(name), []).append(name)
+    return out
 
 
 def resolve(ground: Ground, outside: Outside) -> tuple[Need, ...]:
@@ -123,7 +131,7 @@ def _answer(requester: str, facts: ElfFacts, soname: str, ground: Ground, outsid
     member = _member(requester, facts, soname, ground)
     if member is not None and not (offers and _provider_wins(member, soname, offers[0][1], ground)):
         return Need(requester=requester, soname=soname, answer=Answer.WHEEL, source=member)
-    unread = _nearest(requester, facts, soname, ground.unread)
+    unread = _nearest(requester, facts, soname, ground.unread.get(soname, ()))
     if unread is not None and not excluded(soname, None, ground.excludes):
         return Need(requester=requester, soname=soname, answer=Answer.MISSING, unread=unread)
     if offers:

@@ -89,9 +89,13 @@ def _definitions(image: Image, tags: Mapping[int, int], strings: Strings) -> Ite
     """Yield version, index and flags of each entry of ``DT_VERDEF``; the parents of a version are left out."""
     if DT_VERDEF not in tags:
         return
+    seen = 0
     entry = image.locate(tags[DT_VERDEF], 20, "DT_VERDEF")
     for _ in range(min(tags.get(DT_VERDEFNUM, 0), MAX_VERSIONS)):
-        _, flags, index, _, _, auxiliary, following = image.record("HHHHIII", entry, "DT_VERDEF")
+        _, flags, index, count, _, auxiliary, following = image.record("HHHHIII", entry, "DT_VERDEF")
+        seen += count
+        if seen > MAX_VERSIONS:
+            raise image.bad(f"broken version definitions: more than {MAX_VERSIONS}")
         name, _ = image.record("II", entry + auxiliary, "DT_VERDEF")
         yield strings.at(name), index, flags
         if not following:

@@ -109,12 +109,12 @@ def _constants(data: Buffer, member: str) -> Sequence[tuple[int, int]]:
 
 
 def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return *ranges* in order without overlaps: many sections may be said to be in one place."""
+    """Return *ranges* without overlaps: each of thousands of section headers may claim the whole file."""
     out: list[tuple[int, int]] = []
     for start, end in sorted(ranges):
         if out and start <= out[-1][1]:
             out[-1] = (out[-1][0], max(out[-1][1], end))
-        elif start < end:
+        else:
             out.append((start, end))
     return out
 

@@ -42,7 +42,7 @@ def find_owners(files: Mapping[str, str], root: Path = Path("/")) -> Owners:
         wanted = {name for group in names.values() if known.keys().isdisjoint(group) for name in group}
         try:
             found = reader(wanted, root) if wanted else {}
-        except (OSError, ValueError, ImportError, struct.error) as problem:
+        except (ImportError, OSError, ValueError, struct.error) as problem:  # not every Python is built with sqlite3
             findings.append(_unreadable(manager, problem))
             continue
         known |= {name: package for name, package in found.items() if package.sound}

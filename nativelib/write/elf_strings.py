@@ -103,41 +103,42 @@ def _version_needs(image: Image, tags: Mapping[int, int]) -> tuple[list[Field], 
     if DT_VERNEED not in tags:
         return files, names
     entry = image.locate(tags[DT_VERNEED], 16, "DT_VERNEED")
+    seen = 0
     for _ in range(min(tags.get(DT_VERNEEDNUM, 0), MAX_VERSIONS)):
         _, count, file, auxiliary, following = image.record("HHIII", entry, "DT_VERNEED")
         files.append(Field(entry + 4, file))
-        _plausible(image, len(names) + count)
-        names += _chain(image, entry + auxiliary, count, "8xII")
+        seen += count
+        names += _chain(image, entry + auxiliary, count, seen, "8xII")
         if not following:
             break
         entry += following
     return files, names
 
 
-def _definitions(image: Image, tags: Mapping[int, int]) -> list[int]:
+def _definitions(image: Image, tags: Mapping[int, int]) -> set[int]:
     """Return the offsets of the names of versions that are defined, and of their parents."""
-    names: list[int] = []
+    names: set[int] = set()
     if DT_VERDEF not in tags:
         return names
     entry = image.locate(tags[DT_VERDEF], 20, "DT_VERDEF")
+    seen = 0
     for _ in range(min(tags.get(DT_VERDEFNUM, 0), MAX_VERSIONS)):
         count, auxiliary, following = image.record("6xH4xII", entry, "DT_VERDEF")
-        _plausible(image, len(names) + count)
-        names += _chain(image, entry + auxiliary, count, "II")
+        seen += count
+        names.update(_chain(image, entry + auxiliary, count, seen, "II"))
         if not following:
             break
         entry += following
     return names
 
 
-def _plausible(image: Image, count: int) -> None:
-    """Raise ReadError if a file cannot have so many names of versions; their records may share bytes without end."""
-    if count > 2 * MAX_VERSIONS:
-        raise image.bad(f"{count} names of symbol versions or more")
+def _chain(image: Image, entry: int, count: int, seen: int, layout: str) -> Iterator[int]:
+    """Yield the names of *count* auxiliary records, each of which says how far the next one is.
 
-
-def _chain(image: Image, entry: int, count: int, layout: str) -> Iterator[int]:
-    """Yield the names of *count* auxiliary records, each of which says how far the next one is."""
+    *seen* is how many there are so far with these: entries may share their records, so that each alone is short.
+    """
+    if seen > MAX_VERSIONS:
+        raise image.bad(f"broken symbol versions: more than {MAX_VERSIONS}")
     for _ in range(count):
         name, following = image.record(layout, entry, "a symbol version")
         yield name
