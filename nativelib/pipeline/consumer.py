@@ -13,7 +13,7 @@ from nativelib.facts.package import Owners
 from nativelib.facts.progress import silent
 from nativelib.findings import Code, error, note
 from nativelib.pipeline.answers import answer_all, included_target, read_included
-from nativelib.plan.include import with_needs
+from nativelib.plan.included import with_needs
 from nativelib.plan.needs import Ground, by_file_name, index_inside
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import architecture_of, check_provider, foreign_note, libc_of, own_policy
