@@ -175,9 +175,12 @@ def _try_all(request: VerifyRequest, trial: Trial, report: Report) -> list[Judge
     """Run everything that was asked for, in turn: what comes later relies on what came before."""
     (trial.scripts).mkdir()
     done = trial.carry_out(trial.plain_jobs(), report)
-    bad = {verdict.wheel for verdict, _ in done if verdict.result is Result.FAILED}
-    sound = [subject for subject in trial.subjects if subject.name not in bad]
-    done += trial.carry_out(trial.other_jobs(sound), report)
+    # What took all its time once would take it again in every other check.
+    hung = {verdict.wheel for verdict, _ in done if verdict.seconds >= request.timeout}
+    sound = {verdict.wheel for verdict, _ in done if verdict.result is Result.OK}
+    jobs = trial.other_jobs([subject for subject in trial.subjects if subject.name not in hung])
+    jobs += trial.joint_jobs([subject for subject in trial.subjects if subject.name in sound])
+    done += trial.carry_out(jobs, report)
     wanted = trial.computes.is_set() if request.fork is None else request.fork
     if wanted and Check.FORK not in request.without:
         asked = bool(request.fork)

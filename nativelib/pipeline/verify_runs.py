@@ -190,7 +190,7 @@ class Trial:
         return {**_CLEAN, "HOME": str(self.directory), "TMPDIR": tempfile.gettempdir(), **more}
 
     def plain_jobs(self) -> list[Job]:
-        """Return the first run of each wheel: if that fails, the others say no more."""
+        """Return the first run of each wheel. It compiles the Python code, which all layouts then share."""
         return [self._job(Check.IMPORT, self.plain, [subject]) for subject in self.subjects]
 
     def other_jobs(self, subjects: Sequence[Subject]) -> list[Job]:
@@ -208,10 +208,12 @@ class Trial:
         if borrowers and Check.POISONED in wanted:
             poison = {"LD_LIBRARY_PATH": str(self._decoys(borrowers))}
             jobs += [self._job(Check.POISONED, self.plain, [s], poison) for s in borrowers]
-        if len(subjects) > 1:
-            jobs.append(self._job(Check.TOGETHER, self.plain, subjects))
-            jobs.append(self._job(Check.REVERSED, self.plain, subjects[::-1]))
         return [job for job in jobs if job.check in wanted]
+
+    def joint_jobs(self, subjects: Sequence[Subject]) -> list[Job]:
+        """Return the runs of several *subjects* in one process."""
+        orders = {Check.TOGETHER: subjects, Check.REVERSED: subjects[::-1]} if len(subjects) > 1 else {}
+        return [self._job(check, self.plain, order) for check, order in orders.items() if check not in self.without]
 
     def _job(
         self, check: Check, layout: Layout, subjects: Sequence[Subject], variables: Mapping[str, str] = _NONE

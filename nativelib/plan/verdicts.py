@@ -46,7 +46,9 @@ class Case:
 
 def judge_run(case: Case) -> Judgement:
     """Return the verdict on one probe, with a finding for everything that is wrong."""
-    findings = [*_steps(case), *_copies(case), *_families(case)]
+    # Files that are opened by path are copies of those that were found by name: that says nothing of real processes.
+    by_name = case.check is not Check.SYMBOLS
+    findings = [*_steps(case), *(_copies(case) if by_name else ()), *(_families(case) if by_name else ())]
     if not findings and case.run.seen.after is None and not case.run.seen.steps:
         text = f"The process {case.run.ended.words} before it began: {_last(case.run.ended)}."
         findings.append(error(Code.IMPORT_FAILED, case.wheel or "all wheels", text, _remedy(case.run)))
@@ -67,23 +69,28 @@ def _steps(case: Case) -> list[Finding]:
     groups: dict[str, list[Step]] = {}
     for step in case.run.seen.steps:
         if step.error is not None:
-            groups.setdefault(step.words, []).append(step)
-    return [_step_finding(case, words, steps) for words, steps in groups.items()]
+            # A package that does not import for want of a symbol says it in other words than the loader.
+            undefined = _UNDEFINED.search(step.words)
+            groups.setdefault(undefined[0] if undefined else step.words, []).append(step)
+    return [_step_finding(case, steps) for steps in groups.values()]
 
 
-def _step_finding(case: Case, words: str, steps: Sequence[Step]) -> Finding:
+def _step_finding(case: Case, steps: Sequence[Step]) -> Finding:
+    steps = sorted(steps, key=lambda step: step.what not in case.members)
     where = case.members.get(steps[0].what, steps[0].what)
-    words = words.rstrip(".\n ")
-    also = f" (and of {len(steps) - 1} more)" if len(steps) > 1 else ""
+    words = steps[0].words.rstrip(".\n ")
     match = _UNDEFINED.search(words)
     if match is not None:
+        files = sum(step.what in case.members for step in steps)
+        also = f", and that {files - 1} more need" if files > 1 else ""
         name = match["name"] or match["musl"]
         symbol = f"{name}@{match['version']}" if match["version"] else name
-        text = f"A symbol that it needs is in no library that was loaded{also}: {words}."
+        text = f"A symbol that it needs{also} is in no library that is loaded for it: {words}."
         remedy = "Link it with the library that has the symbol, or name a newer release of the provider."
         return error(Code.UNDEFINED_SYMBOL, where, text, remedy, (symbol,))
     if steps[0].what.startswith("/"):
-        return error(Code.NOT_OPENED, where, f"The loader does not open it{also}: {words}.", _remedy(case.run))
+        more = f" and {len(steps) - 1} more" if len(steps) > 1 else ""
+        return error(Code.NOT_OPENED, where, f"The loader does not open it{more}: {words}.", _remedy(case.run))
     names = [step.what for step in steps]
     return error(Code.IMPORT_FAILED, where, f"{listing(names)} cannot be imported: {words}.", _remedy(case.run))
 
@@ -139,7 +146,7 @@ def _families(case: Case) -> list[Finding]:
 
 def _family(item: Mapped) -> str:
     """Return one name for all copies of a library: up to its major version, as sonames have it."""
-    name = plain_name(posixpath.basename(item.path))
+    name = _bare(posixpath.basename(item.path))
     match = re.match(r"(.+?\.so)(\.\d+)?", name)
     return match[0] if match else name
 
@@ -151,8 +158,15 @@ def _vendored(item: Mapped) -> bool:
 
 def is_copy(item: Mapped, expected: Expected) -> bool:
     """Return whether *item* is the expected library or another copy of it, whatever hash its name has."""
-    plain = {plain_name(name) for name in item.names}
+    plain = {_bare(name) for name in item.names}
     return any(name == wanted or name.startswith(f"{wanted}.") for name in plain for wanted in expected.names)
+
+
+def _bare(name: str) -> str:
+    """Return *name* without any hash: copies of copies have two."""
+    while (shorter := plain_name(name)) != name:
+        name = shorter
+    return name
 
 
 def judge_fork(wheel: str | None, said: Mapping[str, tuple[Ended, str]]) -> Judgement:
@@ -160,20 +174,18 @@ def judge_fork(wheel: str | None, said: Mapping[str, tuple[Ended, str]]) -> Judg
 
     *said* has how each process ended, and the line that it left.
     """
-    findings = []
+    groups: dict[str, list[str]] = {}
     for method, (ended, words) in said.items():
-        if words == "ok":
-            continue
         if words == "hang":
-            text = f"With {method}, the child that computes after the parent has computed hangs."
-        elif words:
-            text = f"With {method}, the child that computes after the parent has computed fails: {words}."
-        else:
-            text = f"With {method}, the parent {ended.words}: {_last(ended)}."
-        remedy = (
-            "Use a runtime that survives fork(2): LLVM's libomp does, also under GCC's soname; GCC's libgomp does not."
-        )
-        findings.append(error(Code.FORK_FAILED, wheel or "all wheels", text, remedy))
+            groups.setdefault("the child that computes after its parent has computed hangs", []).append(method)
+        elif words != "ok":
+            failure = f"the child fails: {words}" if words else f"the parent {ended.words}: {_last(ended)}"
+            groups.setdefault(failure, []).append(method)
+    remedy = "Take a runtime that survives fork(2): GCC's libgomp does not, LLVM's libomp does, also as libgomp.so.1."
+    findings = [
+        error(Code.FORK_FAILED, wheel or "all wheels", f"With {listing(methods, 3)}, {what.rstrip('.')}.", remedy)
+        for what, methods in groups.items()
+    ]
     seconds = sum(ended.seconds for ended, _ in said.values())
     detail = "; ".join(f"{method} {words or 'failed'}" for method, (_, words) in said.items())
     result = Result.FAILED if findings else Result.OK
@@ -236,7 +248,7 @@ def merged(judgements: Iterable[Judgement]) -> tuple[Finding, ...]:
 def _praise(case: Case) -> str:
     count = sum(step.what in case.members for step in case.run.seen.steps)
     what = ("ELF file" if case.check is Check.SYMBOLS else "module") + ("" if count == 1 else "s")
-    names = {item.path for item in case.mapped}
+    names = {item.path for item in case.mapped} if case.check is not Check.SYMBOLS else set()
     came = [f"{item.soname} from {item.provider}" for item in case.expected if item.path in names]
     return "; ".join([f"{count} {what}", *([listing(came, 4)] if came else [])])
 
