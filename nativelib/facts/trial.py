@@ -141,7 +141,6 @@ class Mapped:
     """Names that it goes by: file name, ``DT_SONAME``, the base of its version definitions."""
     owner: str | None
     """Normalised name of the distribution that installed it; ``None`` for the machine's own."""
-    build_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -174,14 +174,16 @@ def _verify(
 def _try_all(request: VerifyRequest, trial: Trial, report: Report) -> list[Judgement]:
     """Run everything that was asked for, in turn: what comes later relies on what came before."""
     (trial.scripts).mkdir()
-    done = trial.carry_out(trial.plain_jobs(), report)
+    tried = trial.carry_out(trial.plain_jobs(), report)
+    first = [judged.judgement[0] for judged in tried]
     # What took all its time once would take it again in every other check.
-    hung = {verdict.wheel for verdict, _ in done if verdict.seconds >= request.timeout}
-    sound = {verdict.wheel for verdict, _ in done if verdict.result is Result.OK}
+    hung = {verdict.wheel for verdict in first if verdict.seconds >= request.timeout}
+    sound = {verdict.wheel for verdict in first if verdict.result is Result.OK}
     jobs = trial.other_jobs([subject for subject in trial.subjects if subject.name not in hung])
     jobs += trial.joint_jobs([subject for subject in trial.subjects if subject.name in sound])
-    done += trial.carry_out(jobs, report)
-    wanted = trial.computes.is_set() if request.fork is None else request.fork
+    tried += trial.carry_out(jobs, report)
+    done = [judged.judgement for judged in tried]
+    wanted = any(judged.threaded for judged in tried) if request.fork is None else request.fork
     if wanted and Check.FORK not in request.without:
         asked = bool(request.fork)
         timeout = request.fork_timeout

@@ -6,13 +6,14 @@ import os
 import posixpath
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from nativelib.errors import NativelibError
+from nativelib.facts.elf import Libc
 from nativelib.facts.trial import Check, Expected, Mapped
 from nativelib.facts.wheel import Place, place_of
 from nativelib.plan.expected import (
@@ -34,11 +35,12 @@ from nativelib.write.patch import patch_file
 from nativelib.write.render import render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from nativelib.facts.elf import ElfEdit
     from nativelib.facts.progress import Report
     from nativelib.facts.provider import ProvidedLibrary, Provider
+    from nativelib.facts.trial import Run
     from nativelib.pipeline.consumer import WheelNeeds
     from nativelib.plan.verdicts import Judgement
     from nativelib.trial.environment import Layout
@@ -94,6 +96,15 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What came of a job."""
+
+    judgement: Judgement
+    threaded: bool
+    """Whether the process had a runtime that computes with threads, or threads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """All that the runs of one call have in common."""
 
@@ -110,80 +121,59 @@ class Trial:
     kept: bool
     """Whether scripts will still be there when the report is read."""
     without: frozenset[Check] = frozenset()
-    known: dict[tuple[int, int], tuple[frozenset[str], str | None]] = field(default_factory=dict)
-    """Names and build-id of mapped files by device and inode: layouts share bytes, and processes share libraries."""
-
-    computes: Event = field(default_factory=Event)
-    """Set once a process is seen with a runtime that computes with threads, or with threads."""
 
     @property
     def scripts(self) -> Path:
         """Where probes are left."""
         return self.directory / "scripts"
 
-    def carry_out(self, jobs: Sequence[Job], report: Report) -> list[Judgement]:
+    def carry_out(self, jobs: Sequence[Job], report: Report) -> list[Tried]:
         """Run *jobs*, several at a time, and judge them."""
-        done: list[Judgement] = []
+        runs: list[Run] = []
+        stop = Event()
         with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-            for judgement in pool.map(self._carry_out, jobs):
-                done.append(judgement)
-                report("running the wheels", len(done), len(jobs))
-        return done
+            try:
+                for run in pool.map(lambda job: self._run(job, stop), jobs):
+                    runs.append(run)
+                    report("running the wheels", len(runs), len(jobs))
+            except BaseException:  # an interrupt, for which processes in sessions of their own would keep us waiting
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+        known = _Known()
+        return [self._tried(job, run, known) for job, run in zip(jobs, runs, strict=True)]
 
-    def _carry_out(self, job: Job) -> Judgement:
-        run = run_probe(
+    def _run(self, job: Job, stop: Event) -> Run:
+        return run_probe(
             job.probe,
             job.layout,
             self.scripts,
             lambda values: render("verify/probe.py.j2", values),
             timeout=self.timeout,
+            stop=stop,
             kept=self.kept,
         )
+
+    def _tried(self, job: Job, run: Run, known: _Known) -> Tried:
         alone = job.subjects[0] if len(job.subjects) == 1 else None
         members = {
-            name: f"{subject.read.wheel.filename}: {member}" if alone is None else member
+            step: member if alone is not None else f"{subject.read.wheel.filename}: {member}"
             for subject in job.subjects
-            for name, member in self._steps(subject, job).items()
+            for step, member in _steps(subject, job).items()
         }
         every = {(item[0].name, item[1].soname): item for subject in job.subjects for item in subject.lent}
+        mapped = tuple(known.mapped(path, job.layout) for path in sorted(run.seen.after or ()))
         case = Case(
             wheel=alone.name if alone is not None else None,
             check=job.check,
             run=run,
             expected=tuple(_expected(provider, library, job.layout) for provider, library in every.values()),
-            mapped=self._mapped(run.seen.after or (), job.layout),
+            mapped=mapped,
             members=members,
             own=frozenset(subject.name for subject in self.subjects),
         )
-        if run.seen.threads > 1 or any(is_runtime(name) for item in case.mapped for name in item.names):
-            self.computes.set()
-        return judge_run(case)
-
-    def _steps(self, subject: Subject, job: Job) -> dict[str, str]:
-        if job.check is not Check.SYMBOLS:
-            return dict(subject.modules)
-        return {_place(job.layout, subject, member): member for member in subject.files}
-
-    def _mapped(self, paths: Iterable[str], layout: Layout) -> tuple[Mapped, ...]:
-        out = []
-        for path in sorted(paths):
-            real = os.path.realpath(path)
-            names, build_id = self._names(real)
-            names |= {posixpath.basename(path)}
-            out.append(Mapped(path=real, names=names, owner=layout.owners.get(real), build_id=build_id))
-        return tuple(out)
-
-    def _names(self, path: str) -> tuple[frozenset[str], str | None]:
-        try:
-            status = Path(path).stat()
-            key = (status.st_dev, status.st_ino)
-            if key not in self.known:
-                facts = read_elf_file(Path(path))
-                names = frozenset(filter(None, (facts.soname, facts.version_base)))
-                self.known[key] = (names, facts.build_id)
-            return self.known[key]
-        except (NativelibError, OSError):  # no ELF file in spite of its name, or gone
-            return frozenset(), None
+        runtimes = any(is_runtime(name) for item in mapped for name in item.names)
+        return Tried(judgement=judge_run(case), threaded=runtimes or run.seen.threads > 1)
 
     def variables(self, more: Mapping[str, str]) -> dict[str, str]:
         """Return the variables of a probe's process: nothing of the build's environment, and *more*."""
@@ -205,9 +195,11 @@ class Trial:
         if edited and Check.RUN_PATHS in wanted:
             bare = self._without_run_paths(edited)
             jobs += [self._job(Check.RUN_PATHS, bare, [s]) for s in edited]
-        if borrowers and Check.POISONED in wanted:
-            poison = {"LD_LIBRARY_PATH": str(self._decoys(borrowers))}
-            jobs += [self._job(Check.POISONED, self.plain, [s], poison) for s in borrowers]
+        # musl prefers LD_LIBRARY_PATH to every run path, which no wheel can help.
+        open_to_proof = [subject for subject in borrowers if subject.read.libc is not Libc.MUSL]
+        if open_to_proof and Check.POISONED in wanted:
+            poison = {"LD_LIBRARY_PATH": str(self._decoys(open_to_proof))}
+            jobs += [self._job(Check.POISONED, self.plain, [s], poison) for s in open_to_proof]
         return [job for job in jobs if job.check in wanted]
 
     def joint_jobs(self, subjects: Sequence[Subject]) -> list[Job]:
@@ -227,9 +219,10 @@ class Trial:
                 first += [_installed(layout, *item) for item in loaded_first(needs, self.providers)]
                 names = [*imported_first(needs, self.providers), *names]
             if check is Check.SYMBOLS:
-                # Not the extensions: that is the check before, and here each file is to be bound by itself.
+                # Without the extensions, and in the opposite order: a file that is served by what an earlier one has
+                # loaded is found out in one check or the other.
                 names = list(subject.packages)
-                files += [_place(layout, subject, member) for member in subject.files]
+                files += [_place(layout, subject, member) for member in reversed(subject.files)]
         probe = Probe(
             name="-".join([check, *(subjects[0].name,)[: len(subjects) == 1]]),
             load_first=tuple(first),
@@ -263,6 +256,37 @@ class Trial:
                     content = build_anchor(library.facts.machine, soname=name, needed=(), run_path=())
                     (directory / name).write_bytes(content)
         return directory
+
+
+class _Known:
+    """Names of libraries, each file read once: layouts share bytes, and processes share libraries."""
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[int, int], frozenset[str]] = {}
+
+    def mapped(self, path: str, layout: Layout) -> Mapped:
+        """Return what is known of the mapped file *path*."""
+        real = os.path.realpath(path)
+        names = self._read(Path(real)) | {posixpath.basename(path)}
+        return Mapped(path=real, names=names, owner=layout.owners.get(real))
+
+    def _read(self, path: Path) -> frozenset[str]:
+        try:
+            status = path.stat()
+            key = (status.st_dev, status.st_ino)
+            if key not in self._names:
+                facts = read_elf_file(path)
+                self._names[key] = frozenset(filter(None, (facts.soname, facts.version_base)))
+            return self._names[key]
+        except (NativelibError, OSError):  # no ELF file in spite of its name, or gone
+            return frozenset()
+
+
+def _steps(subject: Subject, job: Job) -> dict[str, str]:
+    """Return the steps of *job* that are about files of *subject*, with the member of each."""
+    if job.check is not Check.SYMBOLS:
+        return dict(subject.modules)
+    return {_place(job.layout, subject, member): member for member in subject.files}
 
 
 def _place(layout: Layout, subject: Subject, member: str) -> str:

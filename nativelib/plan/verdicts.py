@@ -49,8 +49,8 @@ def judge_run(case: Case) -> Judgement:
     # Files that are opened by path are copies of those that were found by name: that says nothing of real processes.
     by_name = case.check is not Check.SYMBOLS
     findings = [*_steps(case), *(_copies(case) if by_name else ()), *(_families(case) if by_name else ())]
-    if not findings and case.run.seen.after is None and not case.run.seen.steps:
-        text = f"The process {case.run.ended.words} before it began: {_last(case.run.ended)}."
+    if not findings and case.run.seen.after is None:
+        text = f"The process {case.run.ended.words} where nothing was being imported: {_last(case.run.ended)}."
         findings.append(error(Code.IMPORT_FAILED, case.wheel or "all wheels", text, _remedy(case.run)))
     wrong = [finding for finding in findings if finding.severity == "error"]
     detail = _first_words(wrong) if wrong else _praise(case)
@@ -159,7 +159,12 @@ def _vendored(item: Mapped) -> bool:
 def is_copy(item: Mapped, expected: Expected) -> bool:
     """Return whether *item* is the expected library or another copy of it, whatever hash its name has."""
     plain = {_bare(name) for name in item.names}
-    return any(name == wanted or name.startswith(f"{wanted}.") for name in plain for wanted in expected.names)
+    return any(_same(name, wanted) for name in plain for wanted in expected.names)
+
+
+def _same(name: str, wanted: str) -> bool:
+    """Return whether a file *name* is *wanted*, perhaps with more of its version; without a version it means itself."""
+    return name == wanted or (".so." in wanted and name.startswith(f"{wanted}."))
 
 
 def _bare(name: str) -> str:

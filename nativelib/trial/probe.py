@@ -6,12 +6,13 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nativelib.facts.trial import Run, Seen, Step, parse_seen
+from nativelib.facts.trial import Run, Step, parse_seen
 from nativelib.trial.runner import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from threading import Event
 
     from nativelib.facts.trial import Ended
     from nativelib.trial.environment import Layout
@@ -40,6 +41,7 @@ def run_probe(
     render: Callable[[Mapping[str, object]], str],
     *,
     timeout: float,
+    stop: Event,
     kept: bool,
 ) -> Run:
     """Run *probe* in *layout*; what follows a step that kills the process is tried in another one.
@@ -48,11 +50,12 @@ def run_probe(
     but those of the probe, and ``-I`` keeps it from the user's site-packages.
     """
     steps: list[Step] = []
-    rest, crashes = probe, 0
+    rest, crashes, seconds = probe, 0, 0.0
     while True:
         script = scripts / f"{rest.name}.py"
         script.write_text(render({"load_first": rest.load_first, "modules": rest.modules, "files": rest.files}))
-        ended, text = _start(script, layout, rest.environ, timeout)
+        ended, text = _start(script, layout, rest.environ, timeout, stop)
+        seconds += ended.seconds
         seen = parse_seen(text)
         steps += seen.steps
         dead = seen.unfinished
@@ -68,13 +71,13 @@ def run_probe(
             modules=tuple(name for name in rest.modules if name not in done),
             files=tuple(name for name in rest.files if name not in done),
         )
-        if crashes == _MOST_CRASHES or not (left.modules or left.files):
+        if ended.status is None or crashes == _MOST_CRASHES or not (left.modules or left.files):
             break
         rest = left
-    whole = Seen(
-        before=seen.before, after=seen.after, threads=seen.threads, steps=tuple(steps), unfinished=seen.unfinished
+    ended = replace(ended, seconds=seconds)
+    return Run(
+        ended=ended, seen=replace(seen, steps=tuple(steps)), again=_again(probe, layout, scripts) if kept else ""
     )
-    return Run(ended=ended, seen=whole, again=_again(probe, layout, scripts) if kept else "")
 
 
 def _again(probe: Probe, layout: Layout, scripts: Path) -> str:
@@ -90,11 +93,13 @@ def run_script(
     return _start(script, layout, environ, timeout)
 
 
-def _start(script: Path, layout: Layout, environ: Mapping[str, str], timeout: float) -> tuple[Ended, str]:
+def _start(
+    script: Path, layout: Layout, environ: Mapping[str, str], timeout: float, stop: Event | None = None
+) -> tuple[Ended, str]:
     result = script.with_suffix(".txt")
     result.unlink(missing_ok=True)
     empty = script.with_suffix(".cwd")
     empty.mkdir(exist_ok=True)
     command: Sequence[str] = (str(layout.python), "-I", str(script), str(result))
-    ended = run(command, environ=environ, directory=empty, timeout=timeout)
+    ended = run(command, environ=environ, directory=empty, timeout=timeout, stop=stop)
     return ended, result.read_text(encoding="utf-8", errors="replace") if result.exists() else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from nativelib.findings import Code
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from threading import Event
 
 _TAIL = 64 * 1024
 
@@ -24,11 +26,18 @@ _KEPT = ("HOME", "LANG", "LC_ALL", "PATH", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR",
 _KEPT_BEGINNINGS = ("PIP_", "http", "https", "HTTP", "HTTPS", "no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY")
 
 
-def run(command: Sequence[str], *, environ: Mapping[str, str], directory: Path, timeout: float | None = None) -> Ended:
+def run(
+    command: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    directory: Path,
+    timeout: float | None = None,
+    stop: Event | None = None,
+) -> Ended:
     """Run *command* in *directory* with the variables *environ* and no others, and return how it ended.
 
-    After *timeout* seconds it is killed, with all that it started. Raises ReadError (``TOOL_FAILED``) if it cannot be
-    started.
+    After *timeout* seconds, or once *stop* is set, it is killed, with all that it started. Raises ReadError
+    (``TOOL_FAILED``) if it cannot be started.
     """
     begin = time.monotonic()
     # A file takes any amount of output, and a grandchild that outlives the child does not keep us waiting for its end.
@@ -46,16 +55,23 @@ def run(command: Sequence[str], *, environ: Mapping[str, str], directory: Path, 
         except OSError as problem:
             text = f"It cannot be started: {problem.strerror or problem}."
             raise ReadError.of(Code.TOOL_FAILED, command[0], text) from problem
-        status: int | None
         try:
-            status = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            status = None
+            status = _wait(process, begin + timeout if timeout is not None else math.inf, stop)
         finally:
             _end(process)
         output.seek(max(0, output.seek(0, os.SEEK_END) - _TAIL))
         text = output.read().decode("utf-8", "replace")
     return Ended(status=status, output=text, seconds=time.monotonic() - begin)
+
+
+def _wait(process: subprocess.Popen[bytes], deadline: float, stop: Event | None) -> int | None:
+    """Return the status of *process*, or ``None`` if it was not to be waited for."""
+    while time.monotonic() < deadline and not (stop is not None and stop.is_set()):
+        try:
+            return process.wait(min(0.5, max(0.0, deadline - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            continue
+    return None
 
 
 def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
