@@ -31,7 +31,7 @@ def expected(**changes: Any) -> Expected:
 
 def mapped(path: str, owner: str | None = None, *names: str) -> Mapped:
     """Return a mapped file with its file name, and *names*."""
-    return Mapped(path=path, names=frozenset({path.rpartition("/")[2], *names}), owner=owner)
+    return Mapped(path=path, shown=path, names=frozenset({path.rpartition("/")[2], *names}), owner=owner)
 
 
 def case(files: Sequence[Mapped], *steps: Step, before: Sequence[str] = (), **changes: Any) -> Case:
@@ -110,10 +110,17 @@ def test_what_the_interpreter_has_loaded_is_its_own_affair() -> None:
 
 def test_several_copies_that_nobody_provides() -> None:
     names = ("/s/a.libs/libz-0123abcd.so.1", "/s/b.libs/libz-89abcdef.so.1.2", "/s/c.libs/libz-89abcdef.so.2")
-    verdict, [finding] = judge_run(case([mapped(name, name[3]) for name in names], expected=()))
+    verdict, [finding] = judge_run(case([mapped(name, name[3]) for name in names], expected=(), wheel="a"))
     assert verdict.result is Result.OK
     assert (finding.code.value, finding.severity.value) == ("NL805", "warning")
-    assert "2 copies of libz.so.1: /s/a.libs" in finding.message
+    assert finding.where == "libz.so.1"
+    assert "2 copies: /s/a.libs" in finding.message
+
+
+def test_copies_that_only_requirements_bring_are_not_the_wheels_affair() -> None:
+    both = [mapped("/s/numpy.libs/libz-0123abcd.so.1", "numpy"), mapped("/s/scipy.libs/libz-89abcdef.so.1", "scipy")]
+    assert codes(case(both, expected=())) == []
+    assert codes(case(both, expected=(), wheel="scipy")) == codes(case(both, expected=(), wheel=None)) != []
 
 
 def test_files_that_are_opened_by_path_are_no_copies() -> None:

@@ -168,7 +168,8 @@ def test_copies_of_two_wheels_without_a_provider(toy: Toy, tmp_path: Path) -> No
     assert said.answer.code == 0
     finding = said.finding(None, "NL805")
     assert finding["severity"] == "warning"
-    assert "2 copies of libtoy.so.1" in finding["message"]
+    assert finding["where"] == "libtoy.so.1"
+    assert "2 copies: first.libs/libtoy-0123abcd.so.1, second.libs/libtoy-89abcdef.so.1." in finding["message"]
 
 
 # What is installed, and where it comes from

@@ -123,14 +123,14 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def request_of(args: argparse.Namespace, terminal: Terminal) -> VerifyRequest:
     """Return what the parsed arguments ask for."""
-    pip = [word for links in args.find_links for word in ("--find-links", str(links))]
+    pip = [word for links in args.find_links for word in ("--find-links", _absolute(links))]
     pip += ["--index-url", args.index_url] if args.index_url else []
     pip += ["--no-index"] if args.no_index else []
     return VerifyRequest(
         wheels=tuple(args.wheels),
         provided_by=tuple(args.provided_by),
         python=args.python,
-        requirements=tuple(args.requirement),
+        requirements=tuple(map(_absolute, args.requirement)),
         pip_options=tuple(pip),
         skips=tuple(args.skip),
         without=frozenset(map(Check, args.without)),
@@ -142,6 +142,11 @@ def request_of(args: argparse.Namespace, terminal: Terminal) -> VerifyRequest:
         keep=args.keep,
         environ=terminal.environ,
     )
+
+
+def _absolute(text: str) -> str:
+    """Return the whole path if *text* is one that exists, because pip runs elsewhere; addresses and names stay."""
+    return str(Path(text).absolute()) if Path(text).exists() and "/" in text else text
 
 
 def _print(result: VerifyResult, terminal: Terminal) -> None:

@@ -137,6 +137,8 @@ class Mapped:
     """A library that a process had mapped."""
 
     path: str
+    shown: str
+    """The path for messages: of what is installed, below site-packages, wherever a layout has that."""
     names: frozenset[str]
     """Names that it goes by: file name, ``DT_SONAME``, the base of its version definitions."""
     owner: str | None

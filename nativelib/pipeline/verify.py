@@ -162,7 +162,12 @@ def _verify(
         judgements += _try_all(request, trial, report)
     judgements.sort(key=lambda judgement: _order(judgement[0], trial))
     needs = [need for read in usable.values() for need in read.needs]
-    of_all = merged(judgement for judgement in judgements if judgement[0].wheel is None)
+    said = {finding for verdict, findings in judgements if verdict.wheel is not None for finding in findings}
+    of_all = merged(
+        (verdict, tuple(finding for finding in findings if finding not in said))
+        for verdict, findings in judgements
+        if verdict.wheel is None
+    )
     return VerifyResult(
         python=installation.layout.version,
         wheels=tuple(_wheel_trial(path, read, judgements, installation.refused) for path, read in reads.items()),
@@ -173,7 +178,7 @@ def _verify(
 
 def _try_all(request: VerifyRequest, trial: Trial, report: Report) -> list[Judgement]:
     """Run everything that was asked for, in turn: what comes later relies on what came before."""
-    (trial.scripts).mkdir()
+    trial.scripts.mkdir()
     tried = trial.carry_out(trial.plain_jobs(), report)
     first = [judged.judgement[0] for judged in tried]
     # What took all its time once would take it again in every other check.
@@ -185,9 +190,9 @@ def _try_all(request: VerifyRequest, trial: Trial, report: Report) -> list[Judge
     done = [judged.judgement for judged in tried]
     wanted = any(judged.threaded for judged in tried) if request.fork is None else request.fork
     if wanted and Check.FORK not in request.without:
-        asked = bool(request.fork)
-        timeout = request.fork_timeout
-        done.append(try_fork(trial, request.fork_snippets, asked=asked, timeout=timeout, report=report))
+        names = dict.fromkeys(name for s in trial.subjects if s.name in sound for name in s.packages)
+        asked, timeout = bool(request.fork), request.fork_timeout
+        done.append(try_fork(trial, (*names,), request.fork_snippets, asked=asked, timeout=timeout, report=report))
     if request.command is not None:
         report(request.command)
         done.append(try_command(request.command, trial))

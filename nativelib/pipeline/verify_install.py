@@ -79,10 +79,11 @@ def install_all(
             )
         refused |= {named[name]: finding for name, finding in found.items()}
     names = frozenset(installed(layout))
-    if not left:
-        verdict = _verdict(Result.FAILED, f"none of the wheels is for Python {layout.version} on this machine", seconds)
+    if left:
+        count = f"{len(names)} distribution{'' if len(names) == 1 else 's'}"
+        verdict = _verdict(Result.OK, f"{count} for Python {layout.version}", seconds)
     else:
-        verdict = _verdict(Result.OK, f"{len(names)} distributions for Python {layout.version}", seconds)
+        verdict = _verdict(Result.FAILED, f"none of the wheels is for Python {layout.version} on this machine", seconds)
     return Installation(layout=owned(layout), distributions=names, refused=refused, verdict=verdict)
 
 

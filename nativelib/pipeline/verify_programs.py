@@ -30,8 +30,10 @@ assert (ones @ ones == 512.0).all()
 """
 
 
-def try_fork(trial: Trial, snippets: Sequence[str], *, asked: bool, timeout: float, report: Report) -> Judgement:
-    """Run programs that compute, fork and compute in the child, and judge them.
+def try_fork(
+    trial: Trial, packages: Sequence[str], snippets: Sequence[str], *, asked: bool, timeout: float, report: Report
+) -> Judgement:
+    """Run programs that import *packages*, compute, fork and compute in the child, and judge them.
 
     They compute *snippets*, or a matrix product if there is numpy; with neither nothing is tried, which is an error if
     it was *asked* for.
@@ -42,11 +44,10 @@ def try_fork(trial: Trial, snippets: Sequence[str], *, asked: bool, timeout: flo
         remedy = "Say what to compute: --fork-snippet 'import package; package.function()', or leave it out: --no-fork."
         finding = (error if asked else note)(Code.NOT_TRIED, "fork", text, remedy)
         return left_out(None, Check.FORK, "nothing to compute: --fork-snippet says what"), (finding,)
-    packages = tuple(dict.fromkeys(name for subject in trial.subjects for name in subject.packages))
     said: dict[str, tuple[Ended, str]] = {}
     for number, method in enumerate(_METHODS):
         report(f"computing and forking with {method}", number, len(_METHODS))
-        values = {"modules": packages, "code": code, "method": method, "timeout": int(timeout)}
+        values = {"modules": tuple(packages), "code": code, "method": method, "timeout": int(timeout)}
         text = render("verify/fork.py.j2", values)
         script = trial.scripts / f"fork-{method.replace('.', '-')}.py"
         # One thread cannot lose the others: a machine with one processor would prove nothing.

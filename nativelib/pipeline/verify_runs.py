@@ -268,7 +268,7 @@ class _Known:
         """Return what is known of the mapped file *path*."""
         real = os.path.realpath(path)
         names = self._read(Path(real)) | {posixpath.basename(path)}
-        return Mapped(path=real, names=names, owner=layout.owners.get(real))
+        return Mapped(path=real, shown=layout.shorten(real), names=names, owner=layout.owners.get(real))
 
     def _read(self, path: Path) -> frozenset[str]:
         try:

@@ -113,13 +113,13 @@ def _copy_finding(case: Case, expected: Expected, other: Mapped, *, alone: bool)
     owner = f"of {other.owner}" if other.owner is not None else "of this machine"
     where = case.wheel or soname
     if alone:
-        text = f"{soname} came from {other.path}, a copy {owner}, and not from {provider}."
+        text = f"{soname} came from {other.shown}, a copy {owner}, and not from {provider}."
         # Whoever loads a singleton first decides for all, and there is one copy in any case.
         if expected.singleton and other.owner is not None:
             return warning(Code.OTHER_COPY, where, text, f"Import {provider} first, if its copy is the better one.")
         remedy = "Repair the wheel with --provided-by, so that its hook loads the provider's library before."
         return error(Code.OTHER_COPY, where, text, remedy)
-    text = f"{soname} was loaded from {provider}, and {other.path}, a copy {owner}, as well."
+    text = f"{soname} was loaded from {provider}, and {other.shown}, a copy {owner}, as well."
     remedy = "Repair the wheel that brings the other copy, too."
     # What is only a requirement of the wheels was not promised to share anything.
     bystander = other.owner is not None and other.owner not in case.own and other.owner != provider
@@ -128,19 +128,22 @@ def _copy_finding(case: Case, expected: Expected, other: Mapped, *, alone: bool)
 
 def _families(case: Case) -> list[Finding]:
     """Return a warning for each library of which the wheels carry several copies into one process."""
-    families: dict[str, list[Mapped]] = {}
+    families: dict[str, dict[str, Mapped]] = {}
     for item in case.mapped:
         if item.owner is not None and not any(is_copy(item, expected) for expected in case.expected):
-            families.setdefault(_family(item), []).append(item)
+            families.setdefault(_family(item), {})[item.path] = item
     return [
         warning(
             Code.SECOND_COPY,
-            case.wheel or "all wheels",
-            f"The process has {len(items)} copies of {name}: {listing([item.path for item in items], 3)}.",
+            name,
+            f"The process has {len(items)} copies: {listing([item.shown for item in items.values()], 3)}.",
             "Repair the wheels with one provider of it.",
         )
         for name, items in sorted(families.items())
-        if len({item.path for item in items}) > 1 and any(_vendored(item) for item in items)
+        if len(items) > 1
+        and any(_vendored(item) for item in items.values())
+        # What only its requirements bring is not for a wheel to answer for.
+        and case.wheel in (None, *(item.owner for item in items.values()))
     ]
 
 
@@ -252,7 +255,10 @@ def merged(judgements: Iterable[Judgement]) -> tuple[Finding, ...]:
 
 def _praise(case: Case) -> str:
     count = sum(step.what in case.members for step in case.run.seen.steps)
-    what = ("ELF file" if case.check is Check.SYMBOLS else "module") + ("" if count == 1 else "s")
+    what = "ELF file" if case.check is Check.SYMBOLS else "module"
+    if not count:
+        count, what = len(case.run.seen.steps), "package"
+    what += "" if count == 1 else "s"
     names = {item.path for item in case.mapped} if case.check is not Check.SYMBOLS else set()
     came = [f"{item.soname} from {item.provider}" for item in case.expected if item.path in names]
     return "; ".join([f"{count} {what}", *([listing(came, 4)] if came else [])])

@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
@@ -21,7 +22,6 @@ from nativelib.trial.runner import installer_environment, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from nativelib.facts.trial import Ended
 
@@ -61,10 +61,16 @@ class Layout:
         below = prefix / self.site if place.scheme is Scheme.SITE else prefix
         return os.path.realpath(below / place.path)
 
+    def shorten(self, path: str) -> str:
+        """Return the installed file *path* as it lies below site-packages; any other as it is."""
+        owner = self.owners.get(path)
+        home = os.path.realpath(self.prefixes.get(owner, self.root) / self.site) if owner is not None else "/"
+        return os.path.relpath(path, home) if owner is not None else path
+
 
 def make_environment(directory: Path, python: str, environ: Mapping[str, str]) -> Layout:
     """Return a new, empty environment of the interpreter *python* in *directory*. Raises ReadError."""
-    program = shutil.which(python, path=environ.get("PATH"))
+    program = _program(python, environ)
     if program is None:
         raise ReadError.of(
             Code.TOOL_FAILED, python, f"{python} is not a program.", "--python takes the path of a Python interpreter."
@@ -102,7 +108,7 @@ def find_pip(layout: Layout, python: str, environ: Mapping[str, str]) -> list[st
     It is the pip of *python*, or of the running interpreter; one that is too old, or none, is replaced by the one that
     ``ensurepip`` puts into the environment itself.
     """
-    for program in dict.fromkeys((shutil.which(python, path=environ.get("PATH")) or python, sys.executable)):
+    for program in dict.fromkeys((_program(python, environ) or python, sys.executable)):
         command = [program, "-m", "pip"]
         said = run([*command, "--version"], environ=installer_environment(environ), directory=layout.root, timeout=60)
         found = re.match(r"pip (\d+)\.(\d+)", said.output)
@@ -113,6 +119,12 @@ def find_pip(layout: Layout, python: str, environ: Mapping[str, str]) -> list[st
         text = f"There is no pip for {python}: ensurepip {made.words}."
         raise ReadError.of(Code.TOOL_FAILED, python, text, f"Install it: {python} -m ensurepip")
     return [str(layout.python), "-m", "pip"]
+
+
+def _program(python: str, environ: Mapping[str, str]) -> str | None:
+    """Return the absolute path of the interpreter, which is run in other directories; links stay, for environments."""
+    found = shutil.which(python, path=environ.get("PATH"))
+    return str(Path(found).absolute()) if found is not None else None
 
 
 def install(pip: Sequence[str], arguments: Sequence[str], *, environ: Mapping[str, str], directory: Path) -> Ended:

@@ -23,6 +23,8 @@ _TAIL = 64 * 1024
 
 # What an installer needs to find an index and to trust it; nothing that leads to the environment of the build.
 _KEPT = ("HOME", "LANG", "LC_ALL", "PATH", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR")
+# These would lead pip elsewhere than into the environment.
+_DROPPED = ("PIP_PREFIX", "PIP_PYTHON", "PIP_ROOT", "PIP_TARGET", "PIP_USER")
 _KEPT_BEGINNINGS = ("PIP_", "http", "https", "HTTP", "HTTPS", "no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY")
 
 
@@ -76,7 +78,8 @@ def _wait(process: subprocess.Popen[bytes], deadline: float, stop: Event | None)
 
 def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return what of *environ* an installer needs."""
-    return {name: value for name, value in environ.items() if name in _KEPT or name.startswith(_KEPT_BEGINNINGS)}
+    kept = {name: value for name, value in environ.items() if name in _KEPT or name.startswith(_KEPT_BEGINNINGS)}
+    return {name: value for name, value in kept.items() if name not in _DROPPED}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
