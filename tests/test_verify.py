@@ -189,7 +189,17 @@ def test_a_command_that_fails_is_shown(faulty: Said) -> None:
 # Usage
 
 
-@pytest.mark.parametrize("options", [("--without", "import"), ("--timeout", "0"), ("--fork-timeout", "soon")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--without", "import"),
+        ("--timeout", "0"),
+        ("--fork-timeout", "soon"),
+        ("--command", "'"),
+        ("--command", ""),
+        ("--fork-snippet", "if"),
+    ],
+)
 def test_wrong_usage(options: tuple[str, ...]) -> None:
     assert nativelib("verify", *options, "a.whl").code == 2
 

@@ -171,7 +171,7 @@ def test_a_fork_that_fails_is_told_with_its_reason() -> None:
         "multiprocessing": (Ended(status=0), "the child ended with exit code 1"),
         "concurrent.futures": (Ended(status=1, output="NameError: x\n"), ""),
     }
-    verdict, findings = judge_fork(None, said)
+    verdict, findings = judge_fork(said)
     assert verdict.result is Result.FAILED
     assert [finding.message for finding in findings] == [
         "With multiprocessing, the child fails: the child ended with exit code 1.",

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.long
 
+WITHOUT = [word for name in ("split", "provider-first", "run-paths", "poisoned") for word in ("--without", name)]
+"""For what a single run shows."""
+
 
 @pytest.fixture(scope="module")
 def openmp(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -69,15 +72,16 @@ def test_a_hook_is_enough_and_a_runtime_that_hangs_after_fork_is_told(
 
 def test_nothing_to_compute_is_no_success(openmp: Path, adder: Path, tmp_path: Path) -> None:
     wheel = repaired(adder, "--provided-by", openmp, into=tmp_path / "out")
-    rest = [word for name in ("split", "provider-first", "run-paths", "poisoned") for word in ("--without", name)]
-    by_itself = verify(tmp_path / "1", [wheel], "--provided-by", openmp, *rest)
+    by_itself = verify(tmp_path / "1", [wheel], "--provided-by", openmp, *WITHOUT)
     assert by_itself.answer.code == 0
     assert by_itself.result(None, "fork") == "left out"
     assert by_itself.finding(None, "NL809")["severity"] == "note"
     assert set(by_itself.checks("adder")) == {"import", "symbols"}
-    asked = verify(tmp_path / "2", [wheel], "--provided-by", openmp, "--fork", *rest)
+    pure = make_wheel(tmp_path, "pure-1.0-py3-none-any.whl", {"pure/__init__.py": ""})
+    asked = verify(tmp_path / "2", [pure], "--fork")
     assert asked.answer.code == 1
     assert asked.finding(None, "NL809")["severity"] == "error"
+    assert asked.row("pure", "import")["detail"] == "1 package"
 
 
 @pytest.mark.network
@@ -103,7 +107,7 @@ def test_openblas_with_the_threads_of_gcc(tmp_path: Path) -> None:
     ext = extension(tmp_path / "ext", "_ext", source, needed=[library])
     wheel = repaired(consumer(tmp_path / "in", "blas", package("blas", ext)), "--provided-by", provider, into=tmp_path)
     options = ("--provided-by", provider, "--fork-snippet", "import blas; assert blas.value() == 512")
-    said = verify(tmp_path, [wheel], *options, "--fork-timeout", "5")
+    said = verify(tmp_path, [wheel], *options, "--fork-timeout", "3")
     assert set(said.checks("blas").values()) == {"ok"}
     assert "os.fork hang" in said.row(None, "fork")["detail"]
 
@@ -208,7 +212,7 @@ def provider_forms(toy: Toy, directory: Path) -> Sequence[tuple[str | Path, ...]
 def test_providers_that_are_no_wheel_files(toy: Toy, tmp_path: Path) -> None:
     good = toy.repaired(consumer(tmp_path / "in", "counter", package("counter", toy.plain)))
     for number, options in enumerate(provider_forms(toy, tmp_path)):
-        said = verify(tmp_path / str(number), [good], *options)
+        said = verify(tmp_path / str(number), [good], *options, *WITHOUT)
         assert said.answer.code == 0, said.answer.stderr
         assert said.answer.document["wheels"][0]["provided"][0]["provider"] == "toy-lib"
 
@@ -224,8 +228,8 @@ def test_a_module_that_does_not_end(tmp_path: Path) -> None:
     source = simple_module("_ext", "1").replace("return PyModule_Create", "for (;;); return PyModule_Create")
     ext = extension(tmp_path, "_ext", source)
     wheel = consumer(tmp_path / "in", "endless", package("endless", ext))
-    said = verify(tmp_path, [wheel], "--timeout", "5")
-    assert "did not end within 5 s" in said.finding("endless", "NL802")["message"]
+    said = verify(tmp_path, [wheel], "--timeout", "3")
+    assert "did not end within 3 s" in said.finding("endless", "NL802")["message"]
     assert set(said.checks("endless")) == {"import"}
 
 
@@ -233,6 +237,6 @@ def test_an_installed_provider(toy: Toy, tmp_path: Path) -> None:
     good = toy.repaired(consumer(tmp_path / "in", "counter", package("counter", toy.plain)))
     environment = installed(tmp_path / "venv", toy.toy)
     answer = nativelib(
-        "verify", "--no-index", "--provided-by", "toy-lib", "--python", environment.python, good, "--without", "symbols"
+        "verify", "--no-index", "--provided-by", "toy-lib", "--python", environment.python, good, *WITHOUT
     )
     assert answer.code == 0, answer.stderr

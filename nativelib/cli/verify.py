@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _add_check_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--command", metavar="'PROGRAM ...'", help="run this in the end, in an empty directory; its exit code counts"
+        "--command",
+        type=_words,
+        metavar="'PROGRAM ...'",
+        help="run this in the end, in an empty directory; its exit code counts",
     )
     group.add_argument(
         "--fork",
@@ -73,6 +77,7 @@ def _add_check_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--fork-snippet",
         action="append",
+        type=_code,
         default=[],
         metavar="CODE",
         help="Python code that computes, for --fork (default: a matrix product, if numpy is installed)",
@@ -100,6 +105,24 @@ def _add_check_options(group: argparse._ArgumentGroup) -> None:
         help=f"leave out one of {', '.join(_OPTIONAL)}; may be repeated",
     )
     add_skip_option(group)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as cause:
+        raise argparse.ArgumentTypeError(f"{text!r} is no command line: {cause}") from cause
+    if not words:
+        raise argparse.ArgumentTypeError("the command is empty")
+    return words
+
+
+def _code(text: str) -> str:
+    try:
+        compile(text, "--fork-snippet", "exec")
+    except (SyntaxError, ValueError) as cause:
+        raise argparse.ArgumentTypeError(f"{text!r} is not Python: {cause}") from cause
+    return text
 
 
 def _seconds(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from nativelib.pipeline.consumer import RepairRequest, WheelNeeds, read_needs, r
 from nativelib.pipeline.verify_install import install_all
 from nativelib.pipeline.verify_programs import try_command, try_fork
 from nativelib.pipeline.verify_runs import Trial, make_subject
-from nativelib.plan.answers import unused_providers
+from nativelib.plan.answers import unused_providers, unused_skips
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.verdicts import merged
 from nativelib.write.stage import write_failed
@@ -46,7 +47,8 @@ class VerifyRequest:
     skips: tuple[str, ...] = ()
     without: frozenset[Check] = frozenset()
     """Checks that are left out."""
-    command: str | None = None
+    command: tuple[str, ...] = ()
+    """Program and arguments."""
     fork: bool | None = None
     """``None``: where an OpenMP or BLAS runtime is mapped, or threads were started."""
     fork_snippets: tuple[str, ...] = ()
@@ -172,7 +174,11 @@ def _verify(
         python=installation.layout.version,
         wheels=tuple(_wheel_trial(path, read, judgements, installation.refused) for path, read in reads.items()),
         verdicts=tuple(verdict for verdict, _ in judgements),
-        findings=(*unused_providers(needs, providers), *of_all),
+        findings=(
+            *unused_providers(needs, providers),
+            *unused_skips([read.wheel for read in usable.values()], request.skips),
+            *of_all,
+        ),
     )
 
 
@@ -193,8 +199,8 @@ def _try_all(request: VerifyRequest, trial: Trial, report: Report) -> list[Judge
         names = dict.fromkeys(name for s in trial.subjects if s.name in sound for name in s.packages)
         asked, timeout = bool(request.fork), request.fork_timeout
         done.append(try_fork(trial, (*names,), request.fork_snippets, asked=asked, timeout=timeout, report=report))
-    if request.command is not None:
-        report(request.command)
+    if request.command:
+        report(shlex.join(request.command))
         done.append(try_command(request.command, trial))
     return done
 
@@ -233,7 +239,7 @@ def _wheel_trial(
 @contextmanager
 def _directory(keep: Path | None) -> Iterator[Path]:
     if keep is None:
-        with tempfile.TemporaryDirectory(prefix="nativelib-verify-") as name:
+        with tempfile.TemporaryDirectory(prefix="nativelib-verify-", ignore_cleanup_errors=True) as name:
             yield Path(name).resolve()
         return
     keep.mkdir(parents=True, exist_ok=True)

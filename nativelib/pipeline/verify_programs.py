@@ -53,10 +53,10 @@ def try_fork(
         # One thread cannot lose the others: a machine with one processor would prove nothing.
         variables = {"OMP_NUM_THREADS": "2"} if (os.cpu_count() or 1) < 2 else {}
         said[method] = run_script(script, text, trial.plain, trial.variables(variables), trial.timeout + timeout)
-    return judge_fork(None, said)
+    return judge_fork(said)
 
 
-def try_command(command: str, trial: Trial) -> Judgement:
+def try_command(command: Sequence[str], trial: Trial) -> Judgement:
     """Run the user's *command* in an empty directory, with the environment's programs first on PATH, and judge it."""
     directory = trial.directory / "empty"
     directory.mkdir()
@@ -64,11 +64,11 @@ def try_command(command: str, trial: Trial) -> Judgement:
     binaries = trial.plain.root / "bin"
     environ["PATH"] = os.pathsep.join([str(binaries), environ.get("PATH", os.defpath)])
     environ["VIRTUAL_ENV"] = str(trial.plain.root)
-    words = shlex.split(command)
-    if words and (binaries / words[0]).is_file():  # PATH of this process counts for the first word, and is another
+    words = [*command]
+    if (binaries / words[0]).is_file():  # PATH of this process counts for the first word, and is another
         words[0] = str(binaries / words[0])
     try:
         ended = run(words, environ=environ, directory=directory)
     except NativelibError as problem:
-        return judge_command(command, Ended(status=127, output=problem.findings[0].message))
-    return judge_command(command, ended)
+        ended = Ended(status=127, output=problem.findings[0].message)
+    return judge_command(shlex.join(command), ended)

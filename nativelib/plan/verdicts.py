@@ -177,7 +177,7 @@ def _bare(name: str) -> str:
     return name
 
 
-def judge_fork(wheel: str | None, said: Mapping[str, tuple[Ended, str]]) -> Judgement:
+def judge_fork(said: Mapping[str, tuple[Ended, str]]) -> Judgement:
     """Return the verdict on programs that computed, forked and computed in the child, by the way in which they forked.
 
     *said* has how each process ended, and the line that it left.
@@ -191,13 +191,13 @@ def judge_fork(wheel: str | None, said: Mapping[str, tuple[Ended, str]]) -> Judg
             groups.setdefault(failure, []).append(method)
     remedy = "Take a runtime that survives fork(2): GCC's libgomp does not, LLVM's libomp does, also as libgomp.so.1."
     findings = [
-        error(Code.FORK_FAILED, wheel or "all wheels", f"With {listing(methods, 3)}, {what.rstrip('.')}.", remedy)
+        error(Code.FORK_FAILED, "all wheels", f"With {listing(methods, 3)}, {what.rstrip('.')}.", remedy)
         for what, methods in groups.items()
     ]
     seconds = sum(ended.seconds for ended, _ in said.values())
     detail = "; ".join(f"{method} {words or 'failed'}" for method, (_, words) in said.items())
     result = Result.FAILED if findings else Result.OK
-    return Verdict(wheel=wheel, check=Check.FORK, result=result, detail=detail, seconds=seconds), tuple(findings)
+    return Verdict(wheel=None, check=Check.FORK, result=result, detail=detail, seconds=seconds), tuple(findings)
 
 
 def judge_command(command: str, ended: Ended) -> Judgement:
