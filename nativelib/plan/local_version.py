@@ -40,6 +40,11 @@ def local_version(version: str, digest: str) -> str:
     return f"{plain}{'.' if '+' in plain else '+'}nl.{digits}"
 
 
+def is_published(name: WheelName) -> bool:
+    """Return whether a wheel of this *name* may have been published: no index takes the tag of one machine alone."""
+    return not all(platform.startswith("linux_") for platform in name.platforms)
+
+
 def unvendored_name(name: WheelName, version: str, digest: str, options: RepairOptions) -> WheelName:
     """Return *name* for a wheel of *version* that is un-vendored by a plan with *digest*."""
     if options.keep_version:

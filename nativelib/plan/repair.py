@@ -15,7 +15,7 @@ from nativelib.plan.edits import elf_changes
 from nativelib.plan.include import included_members
 from nativelib.plan.left import left_findings
 from nativelib.plan.licences import licence_changes
-from nativelib.plan.local_version import digest_of, unvendored_name, with_version
+from nativelib.plan.local_version import digest_of, is_published, unvendored_name, with_version
 from nativelib.plan.needs import Answer
 from nativelib.plan.proofs import prove_all
 from nativelib.plan.requirement import marker_for
@@ -60,7 +60,7 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     licences, licence_findings = licence_changes(wheel, changes.removed)
     actions = (*changes.actions(options), *hook_actions, *licences)
     name = WheelName.parse(tagging.filename)
-    if any(need.replaces in changes.removed for need in given.needs):
+    if is_published(wheel.name) and any(need.replaces in changes.removed for need in given.needs):
         digest = digest_of(wheel.sha256, tagging.platforms, requires.values, actions)
         name = unvendored_name(name, parse_metadata(wheel.metadata).version, digest, options)
     included = included_members(given, changes.copies)
