@@ -68,7 +68,7 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
         given, tagging, requires, provided, grafted, changes.removed, included, name=name
     )
     findings += [*tagging.findings, *requires.findings, *(given.owners.findings if grafted else ())]
-    findings += [*left_findings(given), *licence_findings]
+    findings += [*left_findings(wheel.elf, given.needs, given.offered), *licence_findings]
     raise_errors(findings, options)
     directory, actions = with_version((*actions, *info_actions), wheel, name.version)
     raise_errors(_touched(wheel, actions), options)
