@@ -61,7 +61,7 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     actions = (*changes.actions(options), *hook_actions, *licences)
     name = WheelName.parse(tagging.filename)
     if is_published(wheel.name) and any(need.replaces in changes.removed for need in given.needs):
-        digest = digest_of(wheel.sha256, tagging.platforms, requires.values, actions)
+        digest = digest_of([wheel.sha256, given.generator, *tagging.platforms, *requires.values], actions)
         name = unvendored_name(name, parse_metadata(wheel.metadata).version, digest, options)
     included = included_members(given, changes.copies)
     info_actions = dist_info.plan_dist_info(
