@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nativelib.facts.trial import Check, Mapped, Result, Verdict
 from nativelib.findings import Code, Finding, error, listing, warning
 from nativelib.plan.graft import plain_name
-from nativelib.plan.needs import is_graft
+from nativelib.plan.vendored import is_graft
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -266,7 +266,7 @@ def _praise(case: Case) -> str:
 
 def _first_words(findings: Sequence[Finding]) -> str:
     first = findings[0].message.partition("\n")[0]
-    more = f" (and {len(findings) - 1} more findings)" if len(findings) > 1 else ""
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
     return (first if len(first) <= 200 else f"{first[:197]}...") + more
 
 
