@@ -108,9 +108,7 @@ def read_dist_info(path: Path, wanted: Sequence[str] = ()) -> tuple[WheelName, d
         texts = {entry.name: archive.read(entry) for entry in entries if entry is not None}
         name = archive.name
     algorithms = {line.path: line.algorithm for line in record if line.algorithm in ALGORITHMS}
-    found = {
-        member: (_digest(text, algorithms.get(member, "sha256")), len(text)) for member, text in texts.items()
-    }
+    found = {member: (_digest(text, algorithms.get(member, "sha256")), len(text)) for member, text in texts.items()}
     _raise_for(record_problems([line for line in record if line.path in found], found, dist_info))
     metadata, wheel = (_required_text(texts, f"{dist_info}/{file}") for file in ("METADATA", "WHEEL"))
     _check_metadata(metadata, wheel, name, dist_info)
