@@ -12,7 +12,7 @@ from nativelib.facts.metadata import parse_metadata
 from nativelib.facts.release import DistFile, ProviderWheel
 from nativelib.facts.wheel import WheelName
 from nativelib.findings import Code, Severity
-from nativelib.plan.markers import implies, may_hold, narrowed, same
+from nativelib.plan.markers import implies, may_hold, meanings, narrowed
 from nativelib.plan.release import (
     canonical_texts,
     local_findings,
@@ -143,6 +143,11 @@ def test_other_requirements_have_other_texts(one: str, other: str) -> None:
     assert texts[one] != texts[other]
 
 
+def same(one: Marker, other: Marker) -> bool:
+    first, second = meanings((one, other))
+    return first == second
+
+
 def test_markers_are_compared_by_what_they_say() -> None:
     linux, wider = Marker(LINUX), Marker(f'{LINUX} or sys_platform == "android"')
     assert implies(linux, wider)
@@ -164,6 +169,13 @@ def test_a_marker_with_too_many_cases_is_compared_as_text() -> None:
     assert same(marker, Marker(text))
     assert not same(marker, Marker(LINUX))
     assert may_hold(marker, {})
+
+
+def test_hostile_requirements_cost_no_more_than_their_text() -> None:
+    deep = f"foo; {'(' * 100_000}os_name == 'nt'{')' * 100_000}"
+    long = "foo; " + " and ".join(["os_name != 'a'"] * 20_000)
+    many = [f'foo; python_version > "{n % 40}.{n}" and platform_machine != "{n}"' for n in range(300)]
+    assert canonical_texts([deep, long, *many])[deep] == deep
 
 
 # What differs

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from nativelib.plan.release import all_requires, canonical_texts
 from nativelib.plan.release_sync import changes, written_by_repair
 
 if TYPE_CHECKING:
@@ -38,9 +40,10 @@ def _print_requires(item: ReleaseReport, terminal: Terminal) -> None:
     """Print each requirement with the number of files that have it."""
     release = item.release
     files = [*release.wheels, *([release.sdist] if release.sdist else [])]
-    values = sorted({value for file in files for value in file.metadata.requires})
-    counts = [(value, sum(value in file.metadata.requires for file in files)) for value in values]
-    terminal.table([[(value, ""), (f"in {count} of {len(files)} files", "dim")] for value, count in counts])
+    texts = canonical_texts(all_requires(release))
+    counts = Counter(text for file in files for text in {texts[value] for value in file.metadata.requires})
+    rows = [(text, f"in {counts[text]} of {len(files)} files") for text in sorted(counts)]
+    terminal.table([[(text, ""), (count, "dim")] for text, count in rows])
 
 
 def _print_outputs(item: ReleaseReport, terminal: Terminal) -> None:

@@ -14,11 +14,14 @@ from packaging.version import InvalidVersion, Version
 from nativelib.facts.release import SYSTEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     Environment = Mapping[str, str]
 
-_MOST: Final = 20_000
+# Real markers have some hundred cases and some hundred characters.
+_MOST: Final = 5_000
+_MOST_EVALUATIONS: Final = 50_000
+_MOST_TEXT: Final = 10_000
 _TOKEN = re.compile(r'"([^"]*)"|\'([^\']*)\'|([a-z_]{2,})')
 _WORDS: Final = frozenset({"and", "or", "not", "in"})
 _OTHER_SYSTEM: Final = {"sys_platform": "other", "platform_system": "Other", "os_name": "posix"}
@@ -27,23 +30,30 @@ _IMPLEMENTATIONS: Final = (
     {"platform_python_implementation": "CPython", "implementation_name": "cpython"},
     {"platform_python_implementation": "PyPy", "implementation_name": "pypy"},
 )
-_UNDECIDED: Final = (InvalidVersion, UndefinedComparison, UndefinedEnvironmentName)
+_UNDECIDED: Final = (InvalidVersion, UndefinedComparison, UndefinedEnvironmentName, RecursionError)
+
+
+def meanings(markers: Sequence[Marker | None]) -> list[object]:
+    """Return for each of *markers* a value that is equal for those that mean the same.
+
+    It is a set: one marker implies another if its set is part of the other's. Of markers that cannot be evaluated, or
+    not in reasonable time, it is their text.
+    """
+    try:
+        found = _environments(markers, {})
+        if found is not None and len(found) * len(markers) <= _MOST_EVALUATIONS:
+            return [frozenset(i for i, where in enumerate(found) if _holds(marker, where)) for marker in markers]
+    except _UNDECIDED:
+        pass
+    return [str(marker) for marker in markers]
 
 
 def implies(one: Marker | None, other: Marker | None) -> bool:
     """Return whether *other* holds wherever *one* does; of what cannot be evaluated, whether the texts say so."""
-    try:
-        found = _environments((one, other), {})
-        if found is not None:
-            return all(_holds(other, environment) for environment in found if _holds(one, environment))
-    except _UNDECIDED:
-        pass
-    return other is None or str(one) == str(other)
-
-
-def same(one: Marker | None, other: Marker | None) -> bool:
-    """Return whether two markers mean the same."""
-    return implies(one, other) and implies(other, one)
+    first, second = meanings((one, other))
+    if isinstance(first, frozenset) and isinstance(second, frozenset):
+        return first <= second
+    return other is None or first == second
 
 
 def may_hold(marker: Marker | None, fixed: Environment) -> bool:
@@ -68,7 +78,10 @@ def _environments(markers: Iterable[Marker | None], fixed: Environment) -> list[
 
     ``None`` if there are too many.
     """
-    variables, constants = _parts(markers)
+    text = " ".join(str(marker) for marker in markers if marker is not None)
+    if len(text) > _MOST_TEXT:
+        return None
+    variables, constants = _parts(text)
     groups = [
         [choice for choice in group if _agrees(choice, fixed)] or [{}]
         for group in _groups(variables, constants.union(fixed.values()))
@@ -87,11 +100,11 @@ def _agrees(choice: Environment, fixed: Environment) -> bool:
     return all(fixed.get(key, value) == value for key, value in choice.items())
 
 
-def _parts(markers: Iterable[Marker | None]) -> tuple[set[str], set[str]]:
-    """Return the variables of *markers* and their constants; of those in which ``in`` looks, each word."""
+def _parts(text: str) -> tuple[set[str], set[str]]:
+    """Return the variables of the markers *text* and their constants; of those in which ``in`` looks, each word."""
     variables: set[str] = set()
     constants: set[str] = set()
-    for match in _TOKEN.finditer(" ".join(str(marker) for marker in markers if marker is not None)):
+    for match in _TOKEN.finditer(text):
         if match[3]:
             variables.add(match[3])
         else:

@@ -9,17 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from nativelib.errors import PlanError
 from nativelib.findings import Code, error, listing, note, warning
-from nativelib.plan.markers import same
+from nativelib.plan.markers import meanings
+from nativelib.plan.requirement import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from packaging.requirements import Requirement
 
     from nativelib.facts.release import DistFile
     from nativelib.findings import Finding
@@ -144,21 +146,19 @@ def canonical_texts(values: Iterable[str]) -> dict[str, str]:
     Names are normalised, specifiers are sets, and markers are the same where they hold in the same environments. What
     is no requirement (PEP 508) stands for itself.
     """
-    known: dict[tuple[object, ...], list[Requirement]] = {}
+    groups: dict[tuple[object, ...], list[tuple[str, Requirement]]] = {}
     out: dict[str, str] = {}
     for value in sorted(set(values)):
-        try:
-            found = Requirement(value)
-        except InvalidRequirement:
+        found = parsed(value)
+        if found is None:
             out[value] = value
-            continue
-        found.name = canonicalize_name(found.name)
-        extras = frozenset(map(canonicalize_name, found.extras))
-        alike = known.setdefault((found.name, extras, found.specifier, found.url), [])
-        twin = next((other for other in alike if same(other.marker, found.marker)), None)
-        if twin is None:
-            alike.append(found)
-        out[value] = str(twin or found)
+        else:
+            key = (found.name, frozenset(map(canonicalize_name, found.extras)), found.specifier, found.url)
+            groups.setdefault(key, []).append((value, found))
+    for group in groups.values():
+        first: dict[object, str] = {}
+        for meaning, (value, found) in zip(meanings([found.marker for _, found in group]), group, strict=True):
+            out[value] = first.setdefault(meaning, str(found))
     return out
 
 

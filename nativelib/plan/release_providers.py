@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from packaging.requirements import Requirement
 from packaging.version import Version
 
 from nativelib.errors import PlanError
 from nativelib.facts.tags import Family
 from nativelib.findings import Code, error, listing, note, warning
 from nativelib.plan.release_sync import may_apply
-from nativelib.plan.requirement import required_name
+from nativelib.plan.requirement import parsed, required_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
+
+    from packaging.requirements import Requirement
 
     from nativelib.facts.release import DistFile, ProviderWheel
     from nativelib.facts.tags import PlatformTag
@@ -53,13 +54,15 @@ def provider_findings(
     counted = {required_name(value) for value in written}
     counted |= {provider.wheel.normalized for provider in providers if provider.counts}
     out: list[Finding] = []
-    for value in sorted(value for value in requires if required_name(value) in counted):
-        known = [provider for provider in providers if provider.wheel.normalized == required_name(value)]
+    for wanted in map(parsed, sorted(requires)):
+        if wanted is None or wanted.name not in counted:
+            continue
+        known = [provider for provider in providers if provider.wheel.normalized == wanted.name]
         if known:
             for wheel in release.wheels:
-                out += _findings(Requirement(value), wheel, known)
+                out += _findings(wanted, wheel, known)
         elif any(wheel.linux for wheel in release.wheels):
-            text = f"Whether there is a wheel of {required_name(value)} for each Linux wheel was not looked at."
+            text = f"Whether there is a wheel of {wanted.name} for each Linux wheel was not looked at."
             remedy = "Give its wheels: --provided-by WHEEL, or --find-links DIR."
             out.append(note(Code.NO_PROVIDER_WHEEL, release.label, text, remedy))
     return out

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
@@ -18,7 +18,7 @@ from nativelib.findings import Code, Finding, error
 from nativelib.plan.dist_info import NOTE, parse_note
 from nativelib.plan.markers import implies, may_hold, narrowed
 from nativelib.plan.release import all_requires, canonical_texts, wheels_named
-from nativelib.plan.requirement import contradictory
+from nativelib.plan.requirement import contradictory, parsed
 from nativelib.plan.values import Plan, Summary, Write
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ def common_requires(release: Release) -> Common:
         for value in dict.fromkeys(texts[value] for value in wheel.metadata.requires):
             having.setdefault(value, []).append(wheel)
     written = {texts[value] for wheel in release.wheels for value in written_by_repair(wheel)}
-    _refuse_nonsense(having)
-    lines = {text: _Line(Requirement(text), tuple(wheels)) for text, wheels in having.items()}
+    lines = _lines(having)
     problems: list[Finding] = []
     ours = _joined([line for text, line in sorted(lines.items()) if text in written], release, problems)
     theirs = [line for text, line in sorted(lines.items()) if text not in written]
@@ -87,16 +86,20 @@ def common_requires(release: Release) -> Common:
     )
 
 
-def _refuse_nonsense(having: Mapping[str, Sequence[DistFile]]) -> None:
-    problems = []
+def _lines(having: Mapping[str, Sequence[DistFile]]) -> dict[str, _Line]:
+    """Return a line for each text. Raises PlanError for those that are no requirements."""
+    lines: dict[str, _Line] = {}
+    problems: list[Finding] = []
     for text, wheels in having.items():
-        try:
-            Requirement(text)
-        except InvalidRequirement:
+        found = parsed(text)
+        if found is None:
             message = f"{text!r} is no requirement (PEP 508), and installers do not understand it."
             problems.append(error(Code.BAD_METADATA, wheels[0].path, message, "Correct it in the project."))
+        else:
+            lines[text] = _Line(found, tuple(wheels))
     if problems:
         raise PlanError(problems)
+    return lines
 
 
 def _joined(lines: Sequence[_Line], release: Release, problems: list[Finding]) -> list[_Line]:

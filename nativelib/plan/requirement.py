@@ -153,12 +153,20 @@ def requirement(name: str, specifiers: SpecifierSet, marker: str = MARKER) -> st
         raise PlanError.of(Code.REQUIREMENT_CLASH, "--marker", text, remedy) from cause
 
 
+def parsed(value: str) -> Requirement | None:
+    """Return the requirement *value* with a normalised name, or ``None`` if it is none (PEP 508)."""
+    try:
+        found = Requirement(value)
+    except (InvalidRequirement, RecursionError):  # packaging descends into parentheses
+        return None
+    found.name = canonicalize_name(found.name)
+    return found
+
+
 def required_name(value: str) -> str:
     """Return the normalised name of the distribution that *value* requires; of what is no requirement, nothing."""
-    try:
-        return canonicalize_name(Requirement(value).name)
-    except InvalidRequirement:
-        return ""
+    found = parsed(value)
+    return found.name if found is not None else ""
 
 
 def merge(
@@ -172,9 +180,9 @@ def merge(
     wanted = requirement(name, specifiers, marker)
     remove: list[str] = []
     for value in existing:
-        if required_name(value) != canonicalize_name(name):
+        present = parsed(value)
+        if present is None or present.name != canonicalize_name(name):
             continue
-        present = Requirement(value)
         if value in earlier:
             if value != wanted:
                 remove.append(value)

@@ -11,7 +11,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
-from tests.support.counting import consumer_wheel, count_library, library_wheel, plain_extension
+from tests.support.counting import PYTHON, consumer_wheel, count_library, library_wheel, plain_extension
 from tests.support.projects import repaired
 from tests.support.tools import require
 from tests.support.wheels import make_wheel
@@ -84,7 +84,7 @@ def publish(root: Path, machines: Mapping[str, str] = MACHINES) -> Published:
         files: dict[str, bytes | str | Path] = {"counter/__init__.py": "", "counter/_counter.abi3.so": _MACH_O}
         if platform.startswith("win"):
             files = {"counter/__init__.py": "", "counter/_counter.pyd": _PE}
-        make_wheel(dist, f"counter-1.0-cp311-cp311-{platform}.whl", files, metadata_extra=extra)
+        make_wheel(dist, f"counter-1.0-{PYTHON}-{PYTHON}-{platform}.whl", files, metadata_extra=extra)
     make_sdist(dist, f"Metadata-Version: 2.4\nName: counter\nVersion: 1.0\n{extra}")
     return Published(dist=dist, links=links)
 
