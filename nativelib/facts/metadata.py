@@ -195,8 +195,19 @@ def with_requires_version(text: str) -> str:
     return _replace(text, "Metadata-Version", ("2.1",)) if parse_metadata(text).metadata_version[:2] == "1." else text
 
 
+def edit_version(text: str, version: str) -> str:
+    """Return METADATA *text* with another ``Version`` and not one other byte changed."""
+    _refuse_lines("METADATA", [version])
+    return _replace(text, "Version", (version,))
+
+
 def edit_wheel_text(
-    text: str, *, generator: str | None, root_is_purelib: bool | None, tags: Sequence[str] | None
+    text: str,
+    *,
+    generator: str | None,
+    root_is_purelib: bool | None,
+    tags: Sequence[str] | None,
+    build: str | None = None,
 ) -> str:
     """Return WHEEL *text* with other values and not one other byte changed; ``None`` leaves a field alone.
 
@@ -210,6 +221,8 @@ def edit_wheel_text(
         wanted.append(("Root-Is-Purelib", ("true" if root_is_purelib else "false",)))
     if tags is not None:
         wanted.append(("Tag", tuple(tags)))
+    if build is not None:
+        wanted.append(("Build", (build,)))
     for key, values in wanted:
         _refuse_lines("WHEEL", values)
         text = _replace(text, key, values)
