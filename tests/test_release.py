@@ -104,6 +104,19 @@ def test_local_versions_of_unvendored_wheels_are_versions_of_their_own() -> None
     assert "1.0+nl.9a1b2c3d" in finding.message
 
 
+def test_a_local_version_of_the_project_is_part_of_the_release() -> None:
+    found = releases([dist(X86, version="1.0+cpu"), dist(ARM, version="1.0+cpu.nl.9a1b2c3d")])
+    assert [release.version for release in found] == ["1.0+cpu", "1.0+cpu.nl.9a1b2c3d"]
+
+
+def test_a_sdist_beside_wheels_of_another_local_version_promises_these_nothing() -> None:
+    first, second = releases([dist(None, "a"), dist(X86, BLAS, version="1.0+nl.9a1b2c3d")])
+    assert (first.wheels, second.sdist) == ((), None)
+    assert not sdist_findings(first)
+    assert not sdist_findings(first, frozenset())
+    assert behaviours(first) == ()
+
+
 # Equal requirements
 
 
@@ -221,8 +234,9 @@ def test_what_the_sdist_promises() -> None:
     assert [finding.message.split()[4] for finding in found] == ["Requires-Dist", "Requires-Python"]
     dynamic = "Dynamic: requires-dist\nDynamic: Requires-Python\n"
     assert sdist_findings(only([*wheels, dist(None, more=dynamic)])) == []
-    old = parse_metadata("Metadata-Version: 2.1\nName: numx\nVersion: 1.0\n")
-    assert sdist_findings(only([*wheels, DistFile(path="/dist/numx-1.0.tar.gz", metadata=old)])) == []
+    for version in ("2.1", "1.0", "two"):
+        old = parse_metadata(f"Metadata-Version: {version}\nName: numx\nVersion: 1.0\n")
+        assert sdist_findings(only([*wheels, DistFile(path="/dist/numx-1.0.tar.gz", metadata=old)])) == []
     less = only([dist(X86), dist(None, "a")])
     assert "not all wheels have its 'a'" in sdist_findings(less)[0].message
     [planned] = sdist_findings(only([dist(X86), dist(None)]), frozenset({BLAS}))
@@ -236,6 +250,9 @@ def test_what_tools_make_of_it() -> None:
     assert "'a' comes with 2 wheels (cp311-cp311-macosx_11_0_arm64, cp311-cp311-win_amd64)" in said["pip"]
     said = {b.tool: b.text for b in behaviours(only([dist(ARM, "a"), dist(WIN)]))}
     assert "lost" not in said["uv lock"]
+    extra = 'b; extra == "test"'
+    said = {b.tool: b.text for b in behaviours(only([dist(X86, "a", extra)]))}
+    assert "installs 'a' with every wheel" in said["pip"]
     said = {b.tool: b.text for b in behaviours(only([dist(X86, "a"), dist(None)]))}
     assert "upload a wheel before the sdist" in said["PyPI"]
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from nativelib.plan.release import all_requires, canonical_texts
+from nativelib.plan.release import all_requires, canonical_texts, is_of_extra
 from nativelib.plan.release_sync import changes, written_by_repair
 
 if TYPE_CHECKING:
@@ -37,13 +37,16 @@ def print_report(item: ReleaseReport, terminal: Terminal) -> None:
 
 
 def _print_requires(item: ReleaseReport, terminal: Terminal) -> None:
-    """Print each requirement with the number of files that have it."""
+    """Print requirements with the number of files that have them; of those of extras only what differs."""
     release = item.release
     files = [*release.wheels, *([release.sdist] if release.sdist else [])]
     texts = canonical_texts(all_requires(release))
     counts = Counter(text for file in files for text in {texts[value] for value in file.metadata.requires})
-    rows = [(text, f"in {counts[text]} of {len(files)} files") for text in sorted(counts)]
+    extras = {text for text in counts if counts[text] == len(files) and is_of_extra(text)}
+    rows = [(text, f"in {counts[text]} of {len(files)} files") for text in sorted(counts.keys() - extras)]
     terminal.table([[(text, ""), (count, "dim")] for text, count in rows])
+    if extras:
+        terminal.line((f"  and {len(extras)} of extras in all files", "dim"))
 
 
 def _print_outputs(item: ReleaseReport, terminal: Terminal) -> None:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from nativelib.errors import PlanError
 from nativelib.findings import Code, error, listing, note, warning
-from nativelib.plan.markers import meanings
+from nativelib.plan.local_version import published_version
+from nativelib.plan.markers import may_hold, meanings
 from nativelib.plan.requirement import parsed
 
 if TYPE_CHECKING:
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
 
     from nativelib.facts.release import DistFile
     from nativelib.findings import Finding
-
-_OWN_LOCAL = "nl."
-"""Begin of the local version that un-vendored wheels get."""
-
-_STATIC_SINCE = Version("2.2")
-"""Metadata-Version from which on what is not said to be dynamic is a promise (PEP 643)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +91,7 @@ def _strangers(files: Sequence[DistFile]) -> Iterator[Finding]:
     first = files[0]
     for file in files[1:]:
         same_name = canonicalize_name(file.metadata.name) == canonicalize_name(first.metadata.name)
-        if not same_name or not _belong_together(first.version, file.version):
+        if not same_name or _published(first) != _published(file):
             text = (
                 f"It is {file.metadata.name} {file.version}, and {first.filename} is {first.metadata.name} "
                 f"{first.version}: they are no files of one release."
@@ -104,13 +99,9 @@ def _strangers(files: Sequence[DistFile]) -> Iterator[Finding]:
             yield error(Code.NOT_ONE_RELEASE, file.path, text, "Give the files of one release at a time.")
 
 
-def _belong_together(one: Version, other: Version) -> bool:
-    """Return whether the versions differ at most in the local part that un-vendored wheels get."""
-    return one.public == other.public and (one.local == other.local or all(map(_ours_or_none, (one, other))))
-
-
-def _ours_or_none(version: Version) -> bool:
-    return version.local is None or version.local.startswith(_OWN_LOCAL)
+def _published(file: DistFile) -> Version:
+    """Return the version of *file*, without the local part that an un-vendored wheel gets."""
+    return Version(published_version(file.metadata.version))
 
 
 def _twins(files: Sequence[DistFile]) -> Iterator[Finding]:
@@ -160,6 +151,12 @@ def canonical_texts(values: Iterable[str]) -> dict[str, str]:
         for meaning, (value, found) in zip(meanings([found.marker for _, found in group]), group, strict=True):
             out[value] = first.setdefault(meaning, str(found))
     return out
+
+
+def is_of_extra(text: str) -> bool:
+    """Return whether the requirement *text* counts only where an extra is asked for."""
+    found = parsed(text)
+    return found is not None and not may_hold(found.marker, {"extra": ""})
 
 
 def all_requires(release: Release) -> list[str]:
@@ -235,7 +232,7 @@ def sdist_findings(release: Release, target: frozenset[str] | None = None) -> li
     than 2.2 promises nothing.
     """
     sdist = release.sdist
-    if sdist is None or Version(sdist.metadata.metadata_version) < _STATIC_SINCE:
+    if sdist is None or not release.wheels or not _promises(sdist.metadata.metadata_version):
         return []
     dynamic = {field.lower() for field in sdist.metadata.dynamic}
     texts = canonical_texts([*all_requires(release), *(target or ())])
@@ -261,6 +258,14 @@ def sdist_findings(release: Release, target: frozenset[str] | None = None) -> li
         for field, own, theirs in found
         if field.lower() not in dynamic and any(values != own for values in theirs)
     ]
+
+
+def _promises(metadata_version: str) -> bool:
+    """Return whether fields that are not said to be dynamic are a promise (PEP 643); no version, no promise."""
+    try:
+        return Version(metadata_version) >= Version("2.2")
+    except InvalidVersion:
+        return False
 
 
 def _difference(own: frozenset[str], theirs: Sequence[frozenset[str]]) -> str:

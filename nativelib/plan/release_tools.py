@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from nativelib.plan.release import all_requires, canonical_texts, fields_of, wheels_named
+from nativelib.plan.release import all_requires, canonical_texts, fields_of, is_of_extra, wheels_named
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -36,6 +36,7 @@ def behaviours(release: Release) -> tuple[Behaviour, ...]:
     apart = [value for value in union if not all(value in found for found in requires.values())]
     if not apart:
         return _agreed(release, union)
+    plain = [value for value in requires[first] if not is_of_extra(value)]
     comes = "; ".join(f"{v!r} comes with {wheels_named([w for w in requires if v in requires[w]])}" for v in apart)
     lost = [value for value in apart if value not in requires[first]]
     if lost:
@@ -48,7 +49,7 @@ def behaviours(release: Release) -> tuple[Behaviour, ...]:
         Behaviour(
             "uv lock",
             "reads one wheel, of an index the first by name, and records what that one requires for all platforms. "
-            f"Here it is {first.label}: {_quoted(requires[first])}. {consequence} 'uv sync' installs what is recorded.",
+            f"Here it is {first.label}: {_quoted(plain)}. {consequence} 'uv sync' installs what is recorded.",
         ),
         Behaviour("poetry lock", "does the same with the wheel that the index lists first."),
         Behaviour("PyPI", "shows, on its page and in its JSON, the requirements of the file that was uploaded first."),
@@ -56,12 +57,13 @@ def behaviours(release: Release) -> tuple[Behaviour, ...]:
 
 
 def _agreed(release: Release, requires: Collection[str]) -> tuple[Behaviour, ...]:
+    plain = [value for value in requires if not is_of_extra(value)]
     upload = "shows the requirements of the file that was uploaded first; the wheels agree."
     sdist = release.sdist
     if sdist is not None and fields_of(sdist, canonical_texts(all_requires(release))).requires != frozenset(requires):
         upload = "shows the requirements of the file that was uploaded first: upload a wheel before the sdist."
     return (
-        Behaviour("pip", f"installs {_quoted(requires)} with every wheel, where the markers hold."),
+        Behaviour("pip", f"installs {_quoted(plain)} with every wheel, where the markers hold."),
         Behaviour("uv lock", "records the same, with the markers, whichever wheel it reads."),
         Behaviour("poetry lock", "records the same, with the markers, whichever wheel it reads."),
         Behaviour("PyPI", upload),
