@@ -229,6 +229,29 @@ def _bomb(path: Path) -> Path:
     return path
 
 
+def _backwards(path: Path) -> Path:
+    """A member whose size is negative, so that the next one seems to be the same again."""
+    block = bytearray(tarfile.TarInfo("numx-1.0/a").tobuf(tarfile.USTAR_FORMAT))
+    block[124:136] = (-1024).to_bytes(12, "big", signed=True)
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    path.write_bytes(gzip.compress(bytes(tarfile.TarInfo("numx-1.0/b").tobuf()) + bytes(block) + bytes(1 << 16)))
+    return path
+
+
+def _zip(path: Path, *, flags: int = 0, method: int = 0) -> Path:
+    """A zip file whose directory says that PKG-INFO is encrypted, or packed by an unknown method."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("numx-1.0/PKG-INFO", _INFO)
+    data = bytearray(path.read_bytes())
+    for signature, at in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        start = data.index(signature) + at
+        data[start] |= flags
+        data[start + 2] |= method
+    path.write_bytes(data)
+    return path
+
+
 def _link(path: Path) -> Path:
     with tarfile.open(path, "w:gz") as archive:
         info = tarfile.TarInfo("numx-1.0/PKG-INFO")
@@ -249,6 +272,10 @@ _BAD: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "PKG-INFO too deep": ("NL409", lambda d: _tar(d / "numx-1.0.tar.gz", ("a/b/PKG-INFO", _INFO))),
     "a link": ("NL409", lambda d: _link(d / "numx-1.0.tar.gz")),
     "name": ("NL409", lambda d: _tar(d / "numx.tar.gz", ("numx-1.0/PKG-INFO", _INFO))),
+    "backwards": ("NL409", lambda d: _backwards(d / "numx-1.0.tar.gz")),
+    "encrypted": ("NL409", lambda d: _zip(d / "numx-1.0.zip", flags=1)),
+    "unknown method": ("NL409", lambda d: _zip(d / "numx-1.0.zip", method=99)),
+    "no LZMA": ("NL409", lambda d: _zip(d / "numx-1.0.zip", method=14)),
     "bomb": ("NL103", lambda d: _bomb(d / "numx-1.0.tar.gz")),
     "other name": ("NL106", lambda d: _tar(d / "numy-1.0.tar.gz", ("numy-1.0/PKG-INFO", _INFO))),
     "not UTF-8": ("NL106", lambda d: _tar(d / "numx-1.0.tar.gz", ("numx-1.0/PKG-INFO", _INFO + b"Author: \xff\n"))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import os
 import tarfile
 import zipfile
@@ -29,7 +30,10 @@ _WANTED: Final = (_PKG_INFO, PYPROJECT)
 _MAX_TEXT: Final = 16 << 20
 _MAX_ALL: Final = 1 << 30
 _MAX_MEMBERS: Final = 100_000
-_BROKEN: Final = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError)
+_BROKEN: Final = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, OverflowError, RuntimeError, ValueError),  # RuntimeError: encrypted, or of an unknown method
+)
 
 
 class _Refused(Exception):  # noqa: N818 - it is no error of the program, and ends in a finding
@@ -57,7 +61,7 @@ def read_sdist(path: Path) -> DistFile:
         raise ReadError.of(Code.NOT_FOUND, str(path), text) from None
     except _Refused as cause:
         raise ReadError.of(Code.UNSAFE_MEMBER, str(path), f"It has {cause}; nothing real needs that.") from None
-    except (*_BROKEN, RuntimeError) as cause:
+    except _BROKEN as cause:
         raise _broken(path, cause) from None
     if _PKG_INFO not in texts:
         text = f"It has no {_PKG_INFO} in its one directory, so nothing says what it requires."
@@ -98,6 +102,8 @@ class _Bounded:
         return self._stream.read(size)
 
     def seek(self, position: int) -> int:
+        if position < self._stream.tell():  # a negative size; tarfile would read the same members for ever
+            raise tarfile.ReadError("a member ends before it begins")
         if position > _MAX_ALL:
             raise _Refused(f"more than {_MAX_ALL} bytes")
         return self._stream.seek(position)
