@@ -166,9 +166,10 @@ def test_a_wheel_that_no_index_takes_keeps_its_version(vend: Path, toy: Toy, tmp
 @pytest.mark.parametrize("tool", ["pip", "uv"])
 def test_it_is_installed_over_the_published_wheel(vend: Path, toy: Toy, tmp_path: Path, tool: str) -> None:
     result = Path(str(only(unvendor(vend, toy.toy, tmp_path / "index"))["output"]))
-    shutil.copy(toy.toy, tmp_path / "index")
-    shutil.copy(vend, tmp_path / "index")
-    links = ["--find-links", str(tmp_path / "index")]
+    page = tmp_path / "index.html"
+    urls = [file.as_uri().replace("+", "%2B") for file in (result, vend, toy.toy)]
+    page.write_text("<!DOCTYPE html>" + "".join(f'<a href="{url}">{url.rpartition("/")[2]}</a><br>' for url in urls))
+    links = ["--find-links", str(page)]
     for what in (str(result), "vend", "vend==1.0"):
         environment = fresh_venv(tmp_path / f"env-{tool}-{len(what)}")
         install = environment.pip_install if tool == "pip" else environment.install
