@@ -232,7 +232,7 @@ def _bomb(path: Path) -> Path:
 def _backwards(path: Path) -> Path:
     """A member whose size is negative, so that the next one seems to be the same again."""
     block = bytearray(tarfile.TarInfo("numx-1.0/a").tobuf(tarfile.USTAR_FORMAT))
-    block[124:136] = (-1024).to_bytes(12, "big", signed=True)
+    block[124:136] = (-512).to_bytes(12, "big", signed=True)
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
     path.write_bytes(gzip.compress(bytes(tarfile.TarInfo("numx-1.0/b").tobuf()) + bytes(block) + bytes(1 << 16)))
