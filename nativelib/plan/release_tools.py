@@ -1,9 +1,9 @@
 """What installers, lockers and the package index make of a release as it is. Pure.
 
-Sources. uv 0.13 and poetry 2.5 were run against an index on loopback (docs/release.md shows it): uv reads the wheel
-whose file name comes first, poetry the one that the index lists first, and each records its requirements for all
-platforms. pip reads the wheel that it installs. PyPI keeps the metadata of the first file of a release (its JSON API
-says that they come from the upload and need not match other files).
+Sources. uv 0.13 and poetry 2.5 were run against an index on loopback (docs/release.md says how). Of the wheels for
+Pythons that the project allows, uv reads the one whose file name comes first, poetry the one that the index lists
+first, and each records its requirements for all platforms. pip reads the wheel that it installs. PyPI keeps the metadata
+of the first file of a release: its JSON API says that they come from the upload and need not match other files.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ def behaviours(release: Release) -> tuple[Behaviour, ...]:
         Behaviour("pip", f"reads the wheel that it installs, so what it installs depends on the machine: {comes}."),
         Behaviour(
             "uv lock",
-            "reads one wheel, of an index the first by name, and records what that one requires for all platforms. "
-            f"Here it is {first.label}: {_quoted(plain)}. {consequence} 'uv sync' installs what is recorded.",
+            "reads one wheel, of an index the first by name that is for a Python of the user, and records what "
+            f"that one requires for all platforms. Here it is {first.label}: {_quoted(plain)}. {consequence} "
+            "'uv sync' installs what is recorded.",
         ),
         Behaviour("poetry lock", "does the same with the wheel that the index lists first."),
         Behaviour("PyPI", "shows, on its page and in its JSON, the requirements of the file that was uploaded first."),
