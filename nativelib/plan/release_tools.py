@@ -2,8 +2,8 @@
 
 Sources. uv 0.13 and poetry 2.5 were run against an index on loopback (docs/release.md says how). Of the wheels for
 Pythons that the project allows, uv reads the one whose file name comes first, poetry the one that the index lists
-first, and each records its requirements for all platforms. pip reads the wheel that it installs. PyPI keeps the metadata
-of the first file of a release: its JSON API says that they come from the upload and need not match other files.
+first, and each records its requirements for all platforms. pip reads the wheel that it installs. PyPI keeps the
+metadata of the first file of a release: its JSON API says that they come from the upload and need not match others.
 """
 
 from __future__ import annotations
