@@ -125,8 +125,8 @@ def local_findings(found: Sequence[Release]) -> list[Finding]:
             f"To installers and lockers these are {len(found)} versions: {listing(files, 6)}. pip and 'uv pip' take "
             "the highest that has a wheel for the machine. 'uv lock' takes the highest of all and, for machines "
             "without a wheel of it, at most one other. Each version was compared by itself.",
-            "Repair all wheels of a release with --keep-version for an index of your own, or serve each "
-            "local version where only machines of its kind look.",
+            "Repair all wheels of a release with one --local-version, or serve each local version where only machines "
+            "of its kind look.",
         )
     ]
 
