@@ -22,6 +22,7 @@ from nativelib.facts.spec import is_path, with_version
 from nativelib.findings import Code, error
 from nativelib.pipeline.answers import answer_all, gather_evidence, graft_sources
 from nativelib.pipeline.finish import finish
+from nativelib.plan.adapter import AdapterGround, plan_adapters
 from nativelib.plan.answers import unused_providers
 from nativelib.plan.inputs import LibraryInput
 from nativelib.plan.library import plan_library
@@ -29,6 +30,7 @@ from nativelib.plan.needs import Ground
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import architecture_of_files, check_provider, libc_of
 from nativelib.policy.judge import policy_libraries
+from nativelib.read.adapter import read_adapters
 from nativelib.read.command import read_built_version, run_build_script
 from nativelib.read.musl import find_musl
 from nativelib.read.packages import find_owners
@@ -152,8 +154,14 @@ def _gather(request: BuildRequest, project: Project, spec: Spec, root: Path) -> 
     )
     path = search_path(architecture, libc, ldpaths=request.ldpaths, environ=request.environ, prefix=root)
     needs, outside = answer_all(ground, path)
+    evidence = gather_evidence(needs, {**ground.files, **outside.files}, path, ground.policy)
     for provider in providers:
         check_provider(provider, architecture, libc)
+    adapters = plan_adapters(
+        read_adapters(spec.adapters, request.directory),
+        AdapterGround(label=project.normalized_name, spec=spec, prefix=prefix, providers=providers, libc=libc),
+    )
+    needs = (*needs, *(adapter.need for adapter in adapters if adapter.need is not None))
     unused = unused_providers(needs, providers)
     if unused:
         raise PlanError(unused)
@@ -165,11 +173,12 @@ def _gather(request: BuildRequest, project: Project, spec: Spec, root: Path) -> 
         architecture=architecture,
         needs=needs,
         outside=outside,
-        evidence=gather_evidence(needs, {**ground.files, **outside.files}, path, ground.policy),
+        evidence=evidence,
         earlier=_earlier(request.since, project),
         generator=f"nativelib {__version__}",
         owners=find_owners({**{path: path for path in files}, **graft_sources(needs, outside)}),
         musl=find_musl(path) if libc is Libc.MUSL else None,
+        adapters=adapters,
     )
     return given, request.options
 

@@ -9,8 +9,9 @@ from nativelib.errors import WriteError
 from nativelib.facts.elf import ElfEdit, identity
 from nativelib.facts.progress import silent
 from nativelib.findings import Code
+from nativelib.plan.adapter import predicted_facts
 from nativelib.plan.hook import encode
-from nativelib.plan.values import Assemble, Generate, Graft, Patch, Plan, Receipt, Write
+from nativelib.plan.values import Adapt, Assemble, Generate, Graft, Patch, Plan, Receipt, Write
 from nativelib.write.apply import apply_plan
 from nativelib.write.archive import epoch_date_time
 from nativelib.write.patch import patchelf_version
@@ -113,6 +114,17 @@ def predicted(plan: Plan, wheel: WheelFacts | None, outside: Mapping[str, ElfFac
                 out[name] = identity((edit or ElfEdit()).apply_to(outside[source]))
             case Assemble(member=name):
                 out[name] = None
+            case Adapt(member=name):
+                out[name] = identity(
+                    predicted_facts(
+                        action.machine,
+                        soname=action.soname,
+                        needed=action.needed,
+                        forwards=action.forwards,
+                        run_path=action.run_path,
+                        run_path_tag=action.run_path_tag,
+                    )
+                )
             case _:
                 pass
     return out

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 _ILP64 = re.compile(r"(^|_)(cblas_|lapacke?_)?[a-z0-9]+_?64_$", re.IGNORECASE)
 
+
+def takes_64_bits(name: str) -> bool:
+    """Return whether the BLAS or LAPACK function *name* says that its integers have 64 bits."""
+    return _ILP64.search(name) is not None
+
+
 # Templates, type information and guards of the C++ standard library: every C++ library exports its own equal copies.
 _COPIED = re.compile(r"_Z(T[ISVT]|G[VR]|Z)?N?K?(S[tsaiod]|9__gnu_cxx)")
 
