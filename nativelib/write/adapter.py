@@ -141,11 +141,11 @@ def build_adapter(
     }
     sections = [section._replace(content=filled.get(section.name, section.content)) for section in empty]
     blob, _ = _laid_out(machine, sections)
-    # The last page of what the loader writes is whole, for only whole pages can be made read-only afterwards. lld does
-    # the same under the same name.
+    # The last page of what the loader writes is whole, for only whole pages can be made read-only afterwards. The name
+    # is the one that linkers give to zeros of this kind.
     behind = len(blob) + 2 * page
     padding = Section(
-        ".relro_padding", SHT_NOBITS, b"", SHF_ALLOC | SHF_WRITE, alignment=1, shift=2 * page, room=-behind % page
+        ".bss.rel.ro", SHT_NOBITS, b"", SHF_ALLOC | SHF_WRITE, alignment=1, shift=2 * page, room=-behind % page
     )
     at[padding.name] = len(blob)
     sections.append(padding)
@@ -188,7 +188,7 @@ def _segments(sections: Sequence[Section], at: Mapping[str, int], page: int) -> 
         start, end = at[first], at[last] + len(found[last].content)
         return Segment(kind, flags, start, end - start, alignment, found[first].shift, found[last].room)
 
-    note, padding = ".note.gnu.property", ".relro_padding"
+    note, padding = ".note.gnu.property", ".bss.rel.ro"
     read = over(note, ".rela.dyn", PT_LOAD, PF_R, page)
     return [
         read._replace(offset=0, size=read.offset + read.size),
