@@ -11,6 +11,7 @@ from nativelib.facts.table import file_stem, one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nativelib.facts.elf import Libc, Machine
     from nativelib.facts.table import Table
     from nativelib.facts.wheel import WheelFacts
 
@@ -60,6 +61,22 @@ class AskedAdapter:
     names: tuple[str, ...] = ()
     """Names of the symbols file."""
     consumers: tuple[WheelFacts, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenAdapter:
+    """An adapter of a finished wheel, and what it must do."""
+
+    file: str
+    """Path below site-packages."""
+    target: str
+    """The same of the library that it leads to."""
+    forwards: tuple[tuple[str, str], ...]
+    """Pairs of a name and of the target's."""
+    blas_int: str | None
+    """Declared bits of integers."""
+    machine: Machine
+    libc: Libc
 
 
 def adapter_key(index: int) -> str:

@@ -15,6 +15,7 @@ from packaging.version import Version
 
 from nativelib import __version__
 from nativelib.errors import NativelibError, PlanError, ReadError
+from nativelib.facts.adapter import WrittenAdapter
 from nativelib.facts.elf import Libc
 from nativelib.facts.manifest import MANIFEST, parse_manifest
 from nativelib.facts.progress import silent
@@ -31,6 +32,7 @@ from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import architecture_of_files, check_provider, libc_of
 from nativelib.policy.judge import policy_libraries
 from nativelib.read.adapter import read_adapters
+from nativelib.read.adapter_check import check_adapters
 from nativelib.read.command import read_built_version, run_build_script
 from nativelib.read.musl import find_musl
 from nativelib.read.packages import find_owners
@@ -98,12 +100,21 @@ def build_library_wheel(request: BuildRequest, *, report: Report = silent) -> Bu
         given, manifest_options = _gather(request, project, spec, root)
         plan = plan_library(given, manifest_options)
         receipt = None
+        notes: list[Finding] = []
         if not request.dry_run:
             report(f"writing {plan.output}")
             sources = {library.source: library.elf for library in given.prefix.libraries}
             sources |= {p.source: p.elf for p in given.prefix.programs if p.elf is not None}
             outside = {**given.outside.files, **sources}
-            receipt = finish(plan, None, outside, request.wheel_dir, request.environ, report=report)
+            receipt = finish(
+                plan,
+                None,
+                outside,
+                request.wheel_dir,
+                request.environ,
+                check=lambda staged: notes.extend(_checked_adapters(staged, plan.output, given, request)),
+                report=report,
+            )
     document = next(a.document for a in plan.actions if a.kind == "describe")
     return BuildResult(
         plan=plan,
@@ -111,8 +122,25 @@ def build_library_wheel(request: BuildRequest, *, report: Report = silent) -> Bu
         receipt=receipt,
         libraries=tuple((item["file"], item["soname"], item["original_soname"]) for item in document["libraries"]),
         private=tuple(item["file"] for item in document["private"]),
-        findings=plan.findings,
+        findings=(*plan.findings, *notes),
     )
+
+
+def _checked_adapters(staged: Path, filename: str, given: LibraryInput, request: BuildRequest) -> tuple[Finding, ...]:
+    """Return what is to be said of the adapters in the staged wheel. Raises WriteError if one does not work."""
+    lib = f"{given.spec.import_name}/lib"
+    written = [
+        WrittenAdapter(
+            file=f"{lib}/{adapter.soname}",
+            target=(adapter.need and adapter.need.source) or f"{lib}/{adapter.facts.needed[0]}",
+            forwards=adapter.forwards,
+            blas_int=adapter.blas_int,
+            machine=adapter.facts.machine,
+            libc=given.libc,
+        )
+        for adapter in given.adapters
+    ]
+    return check_adapters(staged, filename, written, given.providers, python=request.python) if written else ()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from nativelib.write.patch import patchelf_version
 from nativelib.write.stage import staged_file
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from nativelib.facts.elf import ElfFacts
@@ -65,12 +65,14 @@ def finish(
     *,
     taken: Collection[Path] = (),
     inputs: Collection[Path] = (),
+    check: Callable[[Path], object] | None = None,
     report: Report = silent,
 ) -> Receipt:
     """Carry out *plan* and return the receipt.
 
     *outside* holds the facts of grafted files by path; *taken* are outputs of this call and *inputs* its other wheels:
-    neither is overwritten. *report* is told what is being done. The result appears whole in *directory* or not at all.
+    neither is overwritten. *check* looks at the staged file before it gets its name. *report* is told what is being
+    done. The result appears whole in *directory* or not at all.
     Raises WriteError.
     """
     from nativelib.read.verify import read_back  # the wheel package, which an audit does without
@@ -87,6 +89,8 @@ def finish(
     with staged_file(directory, plan.output) as staged:
         applied = apply_plan(plan, wheel, generated, staged.path, date_time=date_time, report=report)
         read_back(staged.path, plan.output, predicted(plan, wheel, outside), applied.changed, report=report)
+        if check is not None:
+            check(staged.path)
         if wheel is not None and final.exists() and final.samefile(wheel.path):
             if applied.sha256 != wheel.sha256:
                 text = "The result would overwrite the input, which is never changed."

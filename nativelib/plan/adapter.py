@@ -23,7 +23,7 @@ from nativelib.plan.proofs import takes_64_bits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nativelib.facts.adapter import AdapterRule, AskedAdapter
+    from nativelib.facts.adapter import AskedAdapter
     from nativelib.facts.elf import Libc, Machine
     from nativelib.facts.prefix import PrefixFacts
     from nativelib.facts.provider import ProvidedLibrary, Provider
@@ -97,6 +97,7 @@ def _planned(asked: AskedAdapter, ground: AdapterGround, findings: list[Finding]
         return None
     names = adapter_names(asked, target.facts, target.beside)
     findings += [*names.findings, *_abi_findings(asked, target, ground), *_name_findings(asked, target, ground)]
+    findings += _shown_width(asked, names.forwards)
     if names.findings:
         return None
     unique = ground.spec.soname is SonameRule.UNIQUE
@@ -244,13 +245,13 @@ def _abi_findings(asked: AskedAdapter, target: Target, ground: AdapterGround) ->
         if None not in (width, rule.blas_int) and width != rule.blas_int:
             message = f"Consumers pass integers of {rule.blas_int} bits, and {label} declares {width}."
             out.append(error(Code.ADAPTER_ABI, where, message, "Forward to a library that is built that way."))
-    return out + _shown_width(asked)
+    return out
 
 
-def _shown_width(asked: AskedAdapter) -> list[Finding]:
-    rule: AdapterRule = asked.rule
-    names = sorted(name for name in (*rule.symbols, *asked.names) if takes_64_bits(name))
-    if rule.blas_int != "32" or not names:
+def _shown_width(asked: AskedAdapter, forwards: Sequence[tuple[str, str]]) -> list[Finding]:
+    """Return an error if 32 bits are declared, and the consumers' names say 64."""
+    names = [name for name, _ in forwards if takes_64_bits(name)]
+    if asked.rule.blas_int != "32" or not names:
         return []
     message = f"{names[0]} takes 64-bit integers by its name, and the adapter declares 32."
     return [error(Code.ADAPTER_ABI, f"{asked.key}.blas-int", message, 'Write blas-int = "64".')]
