@@ -240,7 +240,9 @@ def _abi_findings(asked: AskedAdapter, target: Target, ground: AdapterGround) ->
         message = f"{target.label} does not declare whether integers of {target.soname} have 32 or 64 bits."
         remedy = 'Write blas-int = "32" or "64" into [tool.nativelib.abi] of that library wheel.'
         out.append(error(Code.ADAPTER_ABI, where, message, remedy))
-    widths = {f"{target.label} ({target.soname})": target.blas_int, ground.label: ground.spec.abi.get("blas-int")}
+    widths = {ground.label: ground.spec.abi.get("blas-int"), f"{target.label} ({target.soname})": target.blas_int}
+    if target.provider is None:
+        del widths[ground.label]
     for label, width in widths.items():
         if None not in (width, rule.blas_int) and width != rule.blas_int:
             message = f"Consumers pass integers of {rule.blas_int} bits, and {label} declares {width}."
