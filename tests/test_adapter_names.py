@@ -234,7 +234,7 @@ def test_a_function_in_two_versions_is_refused(tmp_path: Path) -> None:
     [
         (None, {"blas-int": "64"}, "It is not said whether consumers"),
         ("64", {}, "foo-lib does not declare"),
-        ("32", {"blas-int": "64"}, "pass integers of 32 bits, and foo-lib (libt-foo_lib.so.1) declares 64"),
+        ("32", {"blas-int": "64"}, "pass integers of 32 bits, and foo-lib (libt-foo_lib.so.1) says 64"),
     ],
 )
 def test_the_width_of_integers(blas: Path, own: str | None, theirs: dict[str, str], words: str) -> None:

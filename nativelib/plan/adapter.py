@@ -15,10 +15,10 @@ from nativelib.facts.adapter import ARCHITECTURES
 from nativelib.facts.elf import ElfFacts, Import, Symbol
 from nativelib.facts.spec import SonameRule
 from nativelib.findings import Code, error
+from nativelib.plan.abi import openblas_abi, takes_64_bits
 from nativelib.plan.adapter_names import adapter_names
 from nativelib.plan.graft import unique_soname
 from nativelib.plan.needs import Answer, Need
-from nativelib.plan.proofs import takes_64_bits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -243,9 +243,10 @@ def _abi_findings(asked: AskedAdapter, target: Target, ground: AdapterGround) ->
     widths = {ground.label: ground.spec.abi.get("blas-int"), f"{target.label} ({target.soname})": target.blas_int}
     if target.provider is None:
         del widths[ground.label]
+    widths[f"the configuration of {target.soname}"] = openblas_abi(target.facts).get("blas-int")
     for label, width in widths.items():
         if None not in (width, rule.blas_int) and width != rule.blas_int:
-            message = f"Consumers pass integers of {rule.blas_int} bits, and {label} declares {width}."
+            message = f"Consumers pass integers of {rule.blas_int} bits, and {label} says {width}."
             out.append(error(Code.ADAPTER_ABI, where, message, "Forward to a library that is built that way."))
     return out
 
