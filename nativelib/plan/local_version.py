@@ -36,8 +36,13 @@ def local_version(version: str, digest: str) -> str:
     """
     starts = range(len(digest) - _DIGITS + 1)
     digits = next(part for i in starts if not (part := digest[i : i + _DIGITS]).isdigit())
-    plain = _OURS.sub("", version)
+    plain = published_version(version)
     return f"{plain}{'.' if '+' in plain else '+'}nl.{digits}"
+
+
+def published_version(version: str) -> str:
+    """Return *version* as it was before :func:`local_version`; any other version as it is."""
+    return _OURS.sub("", version)
 
 
 def is_published(name: WheelName) -> bool:
