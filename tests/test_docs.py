@@ -171,6 +171,15 @@ def test_every_key_of_the_spec_is_documented() -> None:
     assert sorted(keys) == known.removeprefix("Known keys: ").rstrip(".").split(", ")
 
 
+def test_every_key_of_an_adapter_is_documented() -> None:
+    keys = {key.strip("` ") for cell in first_column(section(_REFERENCE, "### Adapters")) for key in cell.split(",")}
+    spec = {"project": {"name": "a", "version": "1"}, "tool": {"nativelib": {"adapter": [{"@": 1}]}}}
+    with pytest.raises(SpecError) as caught:
+        parse_spec(spec, where="pyproject.toml")
+    known = next(f.remedy for f in caught.value.findings if f.where == 'tool.nativelib.adapter[0]."@"')
+    assert sorted(keys) == known.removeprefix("Known keys: ").rstrip(".").split(", ")
+
+
 def test_every_key_of_the_manifest_is_documented() -> None:
     table = rows(section(_REFERENCE, "### The manifest"))
     assert {name for row in table for name in quoted([row[0]])} == set(_manifest().document())

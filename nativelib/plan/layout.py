@@ -24,13 +24,15 @@ class PlannedLibrary:
     """One library of the wheel to be."""
 
     source: str
-    """Path of the real file."""
+    """Path of the real file; of an adapter its soname."""
     soname: str
     """``DT_SONAME`` and file name in the wheel."""
     original_soname: str
     before: ElfFacts
     edit: ElfEdit
     private: bool = False
+    forwards: tuple[tuple[str, str], ...] = ()
+    """Of an adapter, which has no file before: its names, and the functions that they lead to."""
 
     @property
     def facts(self) -> ElfFacts:
@@ -39,8 +41,8 @@ class PlannedLibrary:
 
     @property
     def unique(self) -> bool:
-        """Whether the soname was made this wheel's own."""
-        return self.soname != self.original_soname
+        """Whether no library of the system has the soname: it was made this wheel's own, or is an adapter's."""
+        return self.soname != self.original_soname or bool(self.forwards)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,11 @@ class Layout:
     def offered(self) -> tuple[PlannedLibrary, ...]:
         """The libraries that are not private."""
         return tuple(library for library in self.libraries if not library.private)
+
+    @property
+    def linkable(self) -> tuple[PlannedLibrary, ...]:
+        """What programs are linked with: adapters are for those that were linked before."""
+        return tuple(library for library in self.offered if not library.forwards)
 
     @property
     def private(self) -> tuple[PlannedLibrary, ...]:
@@ -98,6 +105,17 @@ def planned_libraries(given: LibraryInput) -> tuple[PlannedLibrary, ...]:
                 private=source in private,
             )
         )
+    out += [
+        PlannedLibrary(
+            source=adapter.soname,
+            soname=adapter.soname,
+            original_soname=adapter.original_soname,
+            before=adapter.facts,
+            edit=ElfEdit(),
+            forwards=adapter.forwards,
+        )
+        for adapter in given.adapters
+    ]
     order = depend_first([(library.soname, library.facts) for library in out])
     return tuple(sorted(out, key=lambda library: (library.private, order.index(library.soname))))
 
