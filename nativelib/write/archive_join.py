@@ -17,15 +17,16 @@ import deflate
 from nativelib.facts.zipformat import RAW_DEFLATE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     Inflater: TypeAlias = zlib._Decompress
 
 _REACH: Final = 320_000
 """More than any block of libdeflate holds: the limit is 300,000 bytes, and the last one may be 5,000 longer."""
 _STRIDE: Final = 4096
-_STEP: Final = 24
-"""Most headers have 60 to 100 bytes, so that a whole step lies within; no code with its extra bits has more than 6."""
+_STEPS: Final = (48, 12)
+"""A step that lies in a header gives no content, others do: a code with its extra bits has 6 bytes at most. Most
+headers have 60 to 100 bytes, and those of 95 contain a long step; the short steps are for what the long ones missed."""
 _JOINTS: Final = (b"\0\0\xff\xff", b"\0\0\0\xff\xff")
 """The rest of an empty stored block whose three header bits are in the byte before, and of one where they are not."""
 _EMPTY_END: Final = b"\3\0"
@@ -57,9 +58,12 @@ def deflate_piece(data: memoryview, level: int, *, final: bool) -> bytes | bytea
 
 def _reopen(stream: bytearray, data: memoryview) -> bool:
     """Change *stream*, a whole one of *data*, so that it can be continued; return False if that was not possible."""
-    point = _last_header(stream, max(0, len(data) - _REACH))
-    if point is None:
-        return False
+    points = list(_points(stream, max(0, len(data) - _REACH)))
+    return any(_reopen_at(point, stream, data) for step in _STEPS if (point := _last_header(stream, points, step)))
+
+
+def _reopen_at(point: _Point, stream: bytearray, data: memoryview) -> bool:
+    """Change *stream*, if its last block begins just behind *point*; return whether that is so."""
     rest = bytes(data[point.done :])
     # The byte at this point completes a match or literal; 15 bits at most end the block, and the header follows.
     bits = int.from_bytes(stream[point.at : point.at + 4], "little")
@@ -91,29 +95,29 @@ def _proven_joint(inflater: Inflater, tail: bytearray, rest: bytes) -> bytes:
     return b""
 
 
-def _last_header(stream: bytearray, skipped: int) -> _Point | None:
-    """Return the point before the last byte that gives content before the last header with codes of its own.
+def _last_header(stream: bytearray, points: Sequence[_Point], step: int) -> _Point | None:
+    """Return the point before the last byte that gives content in front of the last header with codes of its own.
 
-    It is looked for behind the first *skipped* bytes of content only.
+    It is looked for behind each of *points*, from the last one back, in steps of *step* bytes.
     """
-    for start in reversed(list(_points(stream, skipped))):
+    for start in reversed(points):
         inflater, speaking, found = start.inflater.copy(), -1, -1
-        for at in range(start.at, min(start.at + _STRIDE + 2 * _STEP, len(stream)), _STEP):
-            if inflater.decompress(stream[at : at + _STEP]):
+        for at in range(start.at, min(start.at + _STRIDE + 2 * step, len(stream)), step):
+            if inflater.decompress(stream[at : at + step]):
                 speaking = at
             elif speaking >= 0 and not inflater.eof:
                 found = speaking
         if found >= 0:
-            return _last_speaking(stream, start, found)
+            return _last_speaking(stream, start, range(found, found + step))
     return None
 
 
-def _last_speaking(stream: bytearray, start: _Point, step: int) -> _Point:
-    """Return the point before the last byte of a *step* that gives content; *start* is somewhere before it."""
+def _last_speaking(stream: bytearray, start: _Point, step: range) -> _Point:
+    """Return the point before the last byte in *step* that gives content; *start* is somewhere before all of them."""
     inflater = start.inflater.copy()
-    done = start.done + len(inflater.decompress(stream[start.at : step]))
+    done = start.done + len(inflater.decompress(stream[start.at : step.start]))
     last = start
-    for at in range(step, step + _STEP):
+    for at in step:
         before = _Point(inflater.copy(), at, done)
         if out := inflater.decompress(stream[at : at + 1]):
             last = before
