@@ -38,6 +38,10 @@ class Metadata:
     """Values of ``Requires-Dist``, unfolded, in order."""
     dynamic: tuple[str, ...] = ()
     """Values of ``Dynamic`` (PEP 643), in order."""
+    extras: tuple[str, ...] = ()
+    """Values of ``Provides-Extra``, in order."""
+    requires_python: str = ""
+    """Value of ``Requires-Python``, or empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +109,8 @@ def _one(headers: Sequence[_Header], key: str, file: str, problems: list[Finding
     return ""
 
 
-def parse_metadata(text: str) -> Metadata:
-    """Return the fields of METADATA.
+def parse_metadata(text: str, file: str = "METADATA") -> Metadata:
+    """Return the fields of METADATA, or of the *file* of the same form that a source distribution has (PKG-INFO).
 
     Raises :class:`ReadError` (``BAD_METADATA``), with all problems at once, unless Metadata-Version, Name and Version
     are there exactly once (core metadata specification).
@@ -114,7 +118,7 @@ def parse_metadata(text: str) -> Metadata:
     headers, _ = _split(text)
     problems: list[Finding] = []
     metadata_version, name, version = (
-        _one(headers, key, "METADATA", problems) for key in ("Metadata-Version", "Name", "Version")
+        _one(headers, key, file, problems) for key in ("Metadata-Version", "Name", "Version")
     )
     if problems:
         raise ReadError(problems)
@@ -124,6 +128,8 @@ def parse_metadata(text: str) -> Metadata:
         metadata_version=metadata_version,
         requires=_values(headers, "Requires-Dist"),
         dynamic=_values(headers, "Dynamic"),
+        extras=_values(headers, "Provides-Extra"),
+        requires_python=next(iter(_values(headers, "Requires-Python")), ""),
     )
 
 
@@ -181,8 +187,27 @@ def edit_requires(text: str, *, remove: Collection[str], add: Sequence[str]) -> 
     return _insert(text, kept[0], [f"Requires-Dist: {value}" for value in new], kept[1], rest)
 
 
+def with_requires_version(text: str) -> str:
+    """Return METADATA *text* with a Metadata-Version that has ``Requires-Dist`` in today's form: 2.1 in place of 1.x.
+
+    Its requirements are those of PEP 508 since 2.1 (PEP 566). A later version stays as it is.
+    """
+    return _replace(text, "Metadata-Version", ("2.1",)) if parse_metadata(text).metadata_version[:2] == "1." else text
+
+
+def edit_version(text: str, version: str) -> str:
+    """Return METADATA *text* with another ``Version`` and not one other byte changed."""
+    _refuse_lines("METADATA", [version])
+    return _replace(text, "Version", (version,))
+
+
 def edit_wheel_text(
-    text: str, *, generator: str | None, root_is_purelib: bool | None, tags: Sequence[str] | None
+    text: str,
+    *,
+    generator: str | None,
+    root_is_purelib: bool | None,
+    tags: Sequence[str] | None,
+    build: str | None = None,
 ) -> str:
     """Return WHEEL *text* with other values and not one other byte changed; ``None`` leaves a field alone.
 
@@ -196,6 +221,8 @@ def edit_wheel_text(
         wanted.append(("Root-Is-Purelib", ("true" if root_is_purelib else "false",)))
     if tags is not None:
         wanted.append(("Tag", tuple(tags)))
+    if build is not None:
+        wanted.append(("Build", (build,)))
     for key, values in wanted:
         _refuse_lines("WHEEL", values)
         text = _replace(text, key, values)
