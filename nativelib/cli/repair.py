@@ -13,13 +13,10 @@ from nativelib.cli.common import (
     Formatter,
     add_output_options,
     add_provider_options,
-    add_search_options,
-    add_skip_option,
     directory,
-    include,
-    key_value,
     level,
 )
+from nativelib.cli.repair_options import add_library_options, add_provider_details, add_tag_options
 from nativelib.cli.repair_text import print_result, to_json
 from nativelib.cli.text import save_text
 from nativelib.errors import NativelibError, PlanError
@@ -27,7 +24,6 @@ from nativelib.findings import Code
 from nativelib.pipeline.consumer import RepairRequest
 from nativelib.pipeline.repair import RepairResult, repair_wheels
 from nativelib.plan.options import Include, RepairOptions
-from nativelib.plan.requirement import MARKER
 from nativelib.plan.serial import plan_to_json
 from nativelib.read.policy_file import read_policies
 
@@ -52,6 +48,7 @@ examples:
   nativelib repair --provided-by openblas-lib --dry-run dist/numpy_like-*.whl
   nativelib repair --exclude 'libcuda.so.*' --plat manylinux_2_28_x86_64 dist/*.whl
   nativelib repair --include libzbar.so.0 dist/scanner-1.0-py3-none-any.whl
+  nativelib repair --provided-by scipy-openblas64 numpy-2.4.6-cp311-cp311-manylinux_2_28_x86_64.whl
 
 environment:
   NATIVELIB_PLAT, NATIVELIB_ZIP_COMPRESSION_LEVEL   defaults of --plat and -z (the AUDITWHEEL_ names count too)
@@ -87,130 +84,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     providers = parser.add_argument_group("providers")
     add_provider_options(providers)
-    _add_provider_details(providers)
-    _add_library_options(parser.add_argument_group("other libraries"))
-    _add_tag_options(parser.add_argument_group("tags and bytes"))
+    add_provider_details(providers)
+    add_library_options(parser.add_argument_group("other libraries"))
+    add_tag_options(parser.add_argument_group("tags and bytes"))
     add_output_options(parser)
     parser.set_defaults(run=run)
-
-
-def _add_provider_details(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--import-provider",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="import this foreign provider's package instead of opening its libraries (for packages such as torch)",
-    )
-    group.add_argument(
-        "--loader-modules",
-        action="store_true",
-        help="put a module that loads the libraries in front of extensions that no regular package holds",
-    )
-    group.add_argument(
-        "--replace",
-        action="append",
-        default=[],
-        metavar="SONAME",
-        help="let the provider's library replace the wheel's own file of that soname",
-    )
-    group.add_argument(
-        "--pin",
-        default="auto",
-        metavar="HOW",
-        help="version in the requirement: auto, exact, minimum, compatible, or a specifier (default: %(default)s)",
-    )
-    group.add_argument(
-        "--marker", default=MARKER, metavar="M", help="environment marker of the requirement (default: %(default)s)"
-    )
-    group.add_argument(
-        "--require-abi",
-        action="append",
-        default=[],
-        type=key_value,
-        metavar="KEY=VALUE",
-        help="refuse a provider that declares something else, as in blas-int=32",
-    )
-    group.add_argument(
-        "--no-run-path", action="store_true", help="add no run path to the provider's libraries, as the hook loads them"
-    )
-
-
-def _add_library_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--exclude",
-        action="append",
-        default=[],
-        metavar="GLOB",
-        help="leave libraries to the system whose soname or path matches, as drivers are",
-    )
-    add_skip_option(group)
-    group.add_argument(
-        "--include",
-        action="append",
-        default=[],
-        type=include,
-        metavar="GLOB[=PATH]",
-        help="copy in libraries that code opens at run time by these names, from the search path or from PATH",
-    )
-    group.add_argument(
-        "--system-hint",
-        action="append",
-        default=[],
-        type=key_value,
-        metavar="SONAME=TEXT",
-        help="say TEXT when the system lacks this library that is left to it: what to install",
-    )
-    group.add_argument(
-        "--relocate-data",
-        action="store_true",
-        help="move libraries that install into the environment's prefix to where grafts go, if a need crosses",
-    )
-    group.add_argument("--no-graft", action="store_true", help="refuse what would have to be copied into the wheel")
-    group.add_argument("--no-rename", action="store_true", help="let copied libraries keep their names")
-    add_search_options(group)
-    group.add_argument(
-        "-L",
-        "--lib-sdir",
-        default=".libs",
-        metavar="SUFFIX",
-        help="suffix of the directory for copied libraries (default: %(default)s)",
-    )
-    group.add_argument("--strip", action="store_true", help="strip symbols from copied and edited files")
-
-
-def _add_tag_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--plat",
-        metavar="TAG",
-        help="platform tag that the result must deserve, or auto for the best one (default: auto)",
-    )
-    group.add_argument(
-        "--policy",
-        type=Path,
-        metavar="FILE",
-        help="JSON file with a policy of your own, for systems that you know; --plat then names it",
-    )
-    group.add_argument("--only-plat", action="store_true", help="do not add a better tag than --plat")
-    group.add_argument("--no-update-tags", action="store_true", help="keep the tags that the wheel has")
-    group.add_argument(
-        "--allow-pure-python-wheel",
-        action="store_true",
-        help="changes nothing: wheels without ELF files are always passed through",
-    )
-    group.add_argument(
-        "--disable-isa-ext-check",
-        action="store_true",
-        help="accept instructions beyond the baseline (x86-64-v2 and up)",
-    )
-    group.add_argument("--strict", action="store_true", help="make warnings errors")
-    group.add_argument(
-        "-z",
-        "--zip-compression-level",
-        type=level,
-        metavar="N",
-        help="deflate level of what is new or changed, 0 to 9 (default: 6)",
-    )
 
 
 def request_of(args: argparse.Namespace, terminal: Terminal) -> RepairRequest:
@@ -239,6 +117,8 @@ def request_of(args: argparse.Namespace, terminal: Terminal) -> RepairRequest:
         relocate_data=args.relocate_data,
         system_hints=dict(args.system_hint),
         ignore_isa=args.disable_isa_ext_check,
+        build_tag=args.build_tag,
+        keep_version=args.keep_version,
         strict=args.strict,
         level=_level(args.zip_compression_level, env),
     )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from nativelib.findings import listing
 from nativelib.plan.audit import reasons, uses
-from nativelib.plan.needs import Answer, by_requester, is_graft
+from nativelib.plan.needs import Answer, by_requester
 from nativelib.plan.retag import deserved
+from nativelib.plan.vendored import is_graft
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nativelib.errors import WriteError
 from nativelib.findings import Code
-from nativelib.plan.values import Assemble, Describe, Drop, Generate, Graft, Patch, Write
+from nativelib.plan.values import Assemble, Describe, Drop, Generate, Graft, Move, Patch, Write
 
 if TYPE_CHECKING:
     from nativelib.facts.elf import ElfEdit
@@ -29,6 +29,8 @@ def describe(action: Action) -> str:
             return name
         case Assemble(member=name, needed=needed):
             return f"{name} over {', '.join(needed)}"
+        case Move(member=name, renamed_from=old):
+            return f"{name}, which was {old}"
         case Drop(member=name):
             return name
 

@@ -157,6 +157,10 @@ class ElfFacts:
     """API level that the file was built for, from the note of the NDK's start files (``.note.android.ident``)."""
     dlopen: tuple[DlopenNote, ...] = ()
     """What ``.note.dlopen`` says about libraries that are opened at run time."""
+    leftovers: tuple[str, ...] = ()
+    """Sonames in the string table that nothing refers to any more: a tool that renames leaves the old name behind."""
+    openblas: str = ""
+    """Of an OpenBLAS: how it was configured, as far as its text is in one piece (``0.3.31 USE64BITINT ...``)."""
 
     @property
     def architecture(self) -> str:
@@ -263,4 +267,4 @@ class ElfEdit:
 
 def identity(facts: ElfFacts) -> ElfFacts:
     """Return *facts* without what an edit changes as a side effect, to compare a prediction with what was read back."""
-    return replace(facts, size=0, sha256="", load_end=0)
+    return replace(facts, size=0, sha256="", load_end=0, leftovers=())

@@ -105,12 +105,12 @@ class Strings:
     def __init__(self, image: Image, table: bytes) -> None:
         """Take the bytes of the table."""
         self._image = image
-        self._table = table
+        self.table = table
         self._left = min(_NAME_BYTES_PER_TABLE_BYTE * len(table), _MOST_NAME_BYTES)
 
     def at(self, offset: int, most: int = _MOST_NAME_BYTES) -> str:
         """Return the string at *offset*; ``ReadError`` if it is not within the table, or longer than *most* bytes."""
-        end = self._table.find(b"\0", offset)
+        end = self.table.find(b"\0", offset)
         if end < 0:
             raise self._image.bad(f"broken string table: no string ends after its byte {offset}")
         self._left -= end - offset
@@ -118,7 +118,7 @@ class Strings:
             raise self._image.bad("broken string table: its strings overlap far more than a linker makes them")
         if end - offset > most:
             raise self._image.bad(f"a name of {end - offset} bytes, where {most} are the most that can be meant")
-        return self._table[offset:end].decode(errors="backslashreplace")
+        return self.table[offset:end].decode(errors="backslashreplace")
 
     def path_at(self, offset: int, count: int = 1) -> str:
         """Return the string at *offset* as :meth:`at`, where it is a path or a list of at most *count* paths."""

@@ -181,8 +181,19 @@ def edit_requires(text: str, *, remove: Collection[str], add: Sequence[str]) -> 
     return _insert(text, kept[0], [f"Requires-Dist: {value}" for value in new], kept[1], rest)
 
 
+def edit_version(text: str, version: str) -> str:
+    """Return METADATA *text* with another ``Version`` and not one other byte changed."""
+    _refuse_lines("METADATA", [version])
+    return _replace(text, "Version", (version,))
+
+
 def edit_wheel_text(
-    text: str, *, generator: str | None, root_is_purelib: bool | None, tags: Sequence[str] | None
+    text: str,
+    *,
+    generator: str | None,
+    root_is_purelib: bool | None,
+    tags: Sequence[str] | None,
+    build: str | None = None,
 ) -> str:
     """Return WHEEL *text* with other values and not one other byte changed; ``None`` leaves a field alone.
 
@@ -196,6 +207,8 @@ def edit_wheel_text(
         wanted.append(("Root-Is-Purelib", ("true" if root_is_purelib else "false",)))
     if tags is not None:
         wanted.append(("Tag", tuple(tags)))
+    if build is not None:
+        wanted.append(("Build", (build,)))
     for key, values in wanted:
         _refuse_lines("WHEEL", values)
         text = _replace(text, key, values)

@@ -9,8 +9,9 @@ from nativelib.facts.tags import PlatformTag
 from nativelib.facts.wheel import place_of
 from nativelib.findings import Code, Finding, listing, warning
 from nativelib.plan.graft import inside
-from nativelib.plan.needs import Answer, is_graft
+from nativelib.plan.needs import Answer
 from nativelib.plan.retag import deserved
+from nativelib.plan.vendored import is_graft
 from nativelib.policy.judge import ObstacleKind
 
 if TYPE_CHECKING:

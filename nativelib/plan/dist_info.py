@@ -13,16 +13,17 @@ from packaging.utils import canonicalize_name
 from nativelib.facts.metadata import edit_requires, edit_wheel_text, parse_metadata, parse_wheel_text
 from nativelib.findings import Code, Finding, note
 from nativelib.plan.hook import decode
-from nativelib.plan.needs import Answer, is_graft
+from nativelib.plan.needs import Answer
 from nativelib.plan.requirement import merge, requirement, specifier
 from nativelib.plan.sbom import component, extend_sbom, without_grafts
 from nativelib.plan.values import Write
+from nativelib.plan.vendored import is_graft
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from nativelib.facts.elf import Symbol
-    from nativelib.facts.wheel import WheelFacts
+    from nativelib.facts.wheel import WheelFacts, WheelName
     from nativelib.plan.inputs import RepairInput
     from nativelib.plan.options import RepairOptions
     from nativelib.plan.retag import Tagging
@@ -131,29 +132,32 @@ def plan_dist_info(
     grafted: Sequence[Grafted],
     removed: Collection[str],
     included: Mapping[str, str] = MappingProxyType({}),
+    *,
+    name: WheelName,
 ) -> list[Action]:
     """Return the actions below ``.dist-info``; files that would not change get none.
 
-    *removed* are members left out; *included* maps names by which code opens libraries to the members.
+    *removed* are members left out; *included* maps names by which code opens libraries to the members; *name* is that
+    of the result.
     """
     wheel = given.wheel
     texts = {
         "METADATA": edit_requires(wheel.metadata, remove=requires.remove, add=requires.add),
-        "WHEEL": _wheel_text(given, tagging),
+        "WHEEL": _wheel_text(given, tagging, name),
         NOTE: _note_text(given, requires, provided, grafted, removed, included),
-        SBOM: _sbom_text(given, grafted, removed),
+        SBOM: _sbom_text(given, grafted, removed, name),
         PEER_SBOM: _auditwheel_sbom_text(wheel, removed),
     }
     actions: list[Action] = []
-    for name, text in texts.items():
-        member = f"{wheel.dist_info}/{name}"
+    for file, text in texts.items():
+        member = f"{wheel.dist_info}/{file}"
         present = wheel.texts.get(member)
         if text is not None and (present is None or decode(present) != text):
             actions.append(Write(member=member, text=text))
     return actions
 
 
-def _wheel_text(given: RepairInput, tagging: Tagging) -> str:
+def _wheel_text(given: RepairInput, tagging: Tagging, name: WheelName) -> str:
     wheel = given.wheel
     parsed = parse_wheel_text(wheel.wheel)
     tags = wheel.name.with_platforms(tagging.platforms).tags
@@ -163,6 +167,7 @@ def _wheel_text(given: RepairInput, tagging: Tagging) -> str:
         generator=given.generator if first else None,
         root_is_purelib=False if parsed.root_is_purelib else None,
         tags=tags if set(tags) != set(parsed.tags) else None,
+        build=name.build if name.build != wheel.name.build else None,
     )
 
 
@@ -197,7 +202,7 @@ def _note_text(
     return json.dumps(document, indent=1) + "\n"
 
 
-def _sbom_text(given: RepairInput, grafted: Sequence[Grafted], removed: Collection[str]) -> str | None:
+def _sbom_text(given: RepairInput, grafted: Sequence[Grafted], removed: Collection[str], name: WheelName) -> str | None:
     wheel = given.wheel
     raw = wheel.texts.get(f"{wheel.dist_info}/{SBOM}")
     if not grafted and not (raw and removed):
@@ -212,7 +217,7 @@ def _sbom_text(given: RepairInput, grafted: Sequence[Grafted], removed: Collecti
         for item in grafted
     ]
     present = decode(raw) if raw else None
-    return extend_sbom(present, wheel.name.normalized, wheel.name.version, components, removed=removed)
+    return extend_sbom(present, name.normalized, name.version, components, removed=removed)
 
 
 def _auditwheel_sbom_text(wheel: WheelFacts, removed: Collection[str]) -> str | None:

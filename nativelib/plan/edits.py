@@ -14,8 +14,9 @@ from nativelib.plan.copies import kept_names, plan_copies
 from nativelib.plan.graft import changed_run_path, run_path
 from nativelib.plan.loading import missing_leads
 from nativelib.plan.moves import plan_moves
-from nativelib.plan.needs import Answer, by_requester, is_graft
+from nativelib.plan.needs import Answer, by_requester
 from nativelib.plan.relocate import relocations
+from nativelib.plan.unneeded import empty_directories
 from nativelib.plan.values import Drop, Graft, Patch
 from nativelib.policy.judge import policy_libraries
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.provider import Provider
+    from nativelib.facts.wheel import Place
     from nativelib.plan.copies import Copy
     from nativelib.plan.inputs import RepairInput
     from nativelib.plan.moves import Move
@@ -80,7 +82,7 @@ def elf_changes(given: RepairInput, options: RepairOptions) -> ElfChanges:
     """Return what happens to the ELF files of the wheel, with what the user should know of it."""
     moves = plan_moves(given.wheel, given.needs, options, include.callers(given))
     moved = {**relocations(given.wheel, given.needs, options), **{move.old: move.new for move in moves}}
-    removed = _unneeded(given)
+    removed = given.removed
     copies = plan_copies(given, options, moved, removed, include.roots(given, options, moved))
     edits, findings = member_edits(given, options, copies, moved, removed)
     # Equal files may lie at two paths, and an earlier repair may have copied the same file in already.
@@ -112,13 +114,14 @@ def member_edits(
     findings: list[Finding] = []
     needs = by_requester(given.needs)
     edits: dict[str, ElfEdit] = {}
+    gone = empty_directories((member.name for member in given.wheel.members), removed)
     kept = {member: facts for member, facts in given.wheel.elf.items() if member not in removed}
     leads = missing_leads(kept, given.needs, policy_libraries(given.libc, given.architecture))
     opened = include.leads(given, copies, moved)
     for member, facts in kept.items():
         home = moved.get(member, member)
         own, more = needs.get(member, ()), [*leads.get(member, ()), *opened.get(member, ())]
-        edit, path, dropped = _edit(home, facts, own, copies, options, moved, moved_from=member, leads=more)
+        edit, path, dropped = _edit(home, facts, own, copies, options, moved, moved_from=member, leads=more, gone=gone)
         path_edit = changed_run_path(place_of(member), facts, path, given.libc)
         edits[member] = edit = replace(edit, run_path=path_edit, run_path_tag=given.libc.run_path_tag)
         if dropped:
@@ -165,10 +168,12 @@ def _edit(
     *,
     moved_from: str | None = None,
     leads: Sequence[str] = (),
+    gone: Collection[Place] = (),
 ) -> tuple[ElfEdit, tuple[str, ...], tuple[str, ...]]:
     """Return the edit of one file apart from its run path, the run path that it must have, and the entries that go.
 
-    *member* is where it will be, and *leads* are directories to which its run path does not lead yet.
+    *member* is where it will be, *leads* are directories to which its run path does not lead yet, and *gone* ones that
+    hold nothing any more.
     """
     home = place_of(member)
     old = place_of(moved_from) if moved_from is not None else None
@@ -191,7 +196,7 @@ def _edit(
             built = target == need.source and old is not None and old.scheme is home.scheme
             if not built and place_of(target).scheme is home.scheme:
                 wanted.append(place_of(target).directory)
-    path, dropped = run_path(home, facts, [*wanted, *leads], moved_from=old)
+    path, dropped = run_path(home, facts, [*wanted, *leads], moved_from=old, gone=gone)
     edit = ElfEdit(
         replace_needed=tuple(dict.fromkeys(replaced)),
         remove_needed=tuple(need.soname for need in needs if need.answer is Answer.PYTHON),
@@ -238,21 +243,3 @@ def _bare(where: str) -> Finding:
     """Return the warning about a file that patchelf cannot edit; whether it must is known when it is written."""
     text = "This file has no section headers, so that only what fits into the bytes that it has can be edited."
     return warning(Code.BAD_ELF, where, text, "If the repair refuses it, use a copy that was not stripped of them.")
-
-
-def _unneeded(given: RepairInput) -> frozenset[str]:
-    """Return members that the providers replace, and graft-directory files that only those needed."""
-    # What code opens by name must stay, whoever else has it.
-    opened = set(include.earlier_included(given.wheel).values())
-    gone = {need.replaces for need in given.needs if need.replaces is not None} - opened
-    inner = [(need.requester, need.source) for need in given.needs if need.answer is Answer.WHEEL and need.source]
-    # One file can be needed under several names, of which the provider has some only.
-    while kept := gone & {source for requester, source in inner if requester not in gone}:
-        gone -= kept
-    while True:
-        wanted = {source for requester, source in inner if requester not in gone}
-        # Who else opens a file is known of graft directories only: nobody.
-        served = {source for requester, source in inner if requester in gone and is_graft(source)} - opened
-        if served <= wanted | gone:
-            return frozenset(gone)
-        gone |= served - wanted

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nativelib.facts.elf import Libc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.wheel import Place
@@ -71,19 +71,28 @@ def inside(home: Place, entry: str) -> bool:
 
 
 def run_path(
-    home: Place, facts: ElfFacts, wanted: Iterable[str], *, moved_from: Place | None = None
+    home: Place,
+    facts: ElfFacts,
+    wanted: Iterable[str],
+    *,
+    moved_from: Place | None = None,
+    gone: Collection[Place] = (),
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return (new run path, dropped entries) of a file at *home*, which may have *moved_from* elsewhere.
 
     Entries of the author that stay inside the installation are kept in front, in order; those that name the build
-    machine are dropped; *wanted* are directories of the same scheme that are appended.
+    machine are dropped; *wanted* are directories of the same scheme that are appended, and *gone* are directories that
+    hold nothing any more.
     """
     kept: list[str] = []
     dropped: list[str] = []
     old = moved_from or home
+    empty = {f"/{place.path}" for place in gone if place.scheme is old.scheme}
     for entry in filter(None, facts.run_path):
         if not inside(old, entry):
             dropped.append(entry)
+        elif canonical(old, entry) in empty:
+            continue
         elif old == home:
             kept.append(entry)
         elif old.scheme is home.scheme:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from nativelib.plan.needs import Answer, is_graft
+from nativelib.plan.needs import Answer
+from nativelib.plan.vendored import is_graft
 from nativelib.policy.judge import is_libc
 
 if TYPE_CHECKING:

@@ -44,6 +44,8 @@ class RepairInput:
     """For a wheel that is linked with musl: the copy on the search path."""
     included: tuple[Included, ...] = ()
     """Libraries that are copied in because code opens them at run time."""
+    removed: frozenset[str] = frozenset()
+    """Members that are left out: providers have them, or nothing needs them any more."""
 
     @property
     def providers(self) -> tuple[Provider, ...]:

@@ -8,10 +8,9 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from nativelib.errors import PlanError
 from nativelib.facts.elf import Libc, is_libpython
 from nativelib.facts.wheel import place_of
-from nativelib.findings import Code
+from nativelib.plan.vendored import is_graft, one_offer, vendored_offers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.outside import Outside
     from nativelib.facts.provider import ProvidedLibrary, Provider
+    from nativelib.plan.vendored import Offer
 
 
 class Answer(StrEnum):
@@ -129,6 +129,8 @@ def _answer(requester: str, facts: ElfFacts, soname: str, ground: Ground, outsid
         return Need(requester=requester, soname=soname, answer=answer)
     offers = _offers(soname, ground.providers)
     member = _member(requester, facts, soname, ground)
+    if not offers and member is not None and is_graft(member):
+        offers = vendored_offers(member, ground.files[member], ground.providers)
     if member is not None and not (offers and _provider_wins(member, soname, offers[0][1], ground)):
         return Need(requester=requester, soname=soname, answer=Answer.WHEEL, source=member)
     unread = _nearest(requester, facts, soname, ground.unread.get(soname, ()))
@@ -160,19 +162,10 @@ def excluded(soname: str, path: str | None, globs: Sequence[str]) -> bool:
     return any(fnmatchcase(soname, glob) or (path is not None and fnmatchcase(path, glob)) for glob in globs)
 
 
-def _offers(soname: str, providers: Sequence[Provider]) -> list[tuple[Provider, ProvidedLibrary]]:
+def _offers(soname: str, providers: Sequence[Provider]) -> list[Offer]:
     offers = [(provider, library) for provider in providers if (library := provider.find(soname)) is not None]
     named = [offer for offer in offers if offer[0].only == soname]
-    offers = named or offers
-    if len(offers) > 1:
-        labels = " and ".join(f"{provider.label} ({library.soname})" for provider, library in offers)
-        raise PlanError.of(
-            Code.AMBIGUOUS_PROVIDER,
-            soname,
-            f"More than one provider has {soname}: {labels}.",
-            f"Say which, as in --provided-by {soname}={offers[0][0].origin}",
-        )
-    return offers
+    return one_offer(soname, named or offers)
 
 
 def _member(requester: str, facts: ElfFacts, soname: str, ground: Ground) -> str | None:
@@ -211,11 +204,6 @@ def _provider_wins(member: str, soname: str, library: ProvidedLibrary, ground: G
         return True
     own, theirs = ground.files[member], library.facts
     return own.sha256 == theirs.sha256 or (own.build_id is not None and own.build_id == theirs.build_id)
-
-
-def is_graft(member: str) -> bool:
-    """Return whether *member* lies in a directory of grafts, as every tool that makes them calls it."""
-    return any(part.endswith((".libs", ".dylibs")) for part in member.split("/")[:-1])
 
 
 def reachable(start: str, needs: Mapping[str, Collection[Need]]) -> tuple[Need, ...]:

@@ -68,6 +68,10 @@ class RepairOptions:
     """``--relocate-data``: libraries of the data scheme move into site-packages where a need crosses."""
     system_hints: Mapping[str, str] = field(default_factory=dict)
     """``--system-hint SONAME=TEXT``: what the hook says if the system lacks a library that is left to it."""
+    build_tag: str = ""
+    """``--build-tag``: a published wheel that is un-vendored gets it, in place of a local version."""
+    keep_version: bool = False
+    """``--keep-version``: it gets neither."""
     strict: bool = False
     """``--strict``: warnings are errors."""
     level: int = 6

@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from nativelib.findings import Code, Finding, error, warning
+from nativelib.plan.abi import abi_findings, copy_findings
 from nativelib.plan.needs import Answer, by_requester
 from nativelib.plan.symbols import prove, scope_of
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from nativelib.plan.needs import Need
     from nativelib.plan.options import RepairOptions
     from nativelib.plan.symbols import Evidence, Proof, Scope
-
-_ILP64 = re.compile(r"(^|_)(cblas_|lapacke?_)?[a-z0-9]+_?64_$", re.IGNORECASE)
 
 # Templates, type information and guards of the C++ standard library: every C++ library exports its own equal copies.
 _COPIED = re.compile(r"_Z(T[ISVT]|G[VR]|Z)?N?K?(S[tsaiod]|9__gnu_cxx)")
@@ -61,6 +60,7 @@ def prove_all(
     frozen = {name: {soname: frozenset(s) for soname, s in group.items()} for name, group in used.items()}
     providers = {need.provider.name: need.provider for need in needs if need.provider is not None}
     findings += abi_findings(tuple(providers.values()), frozen, options)
+    findings += copy_findings(needs, files, options)
     findings += collision_findings(tuple(providers.values()))
     return Proofs(used=frozen, findings=tuple(findings))
 
@@ -104,40 +104,6 @@ def _findings(requester: str, proof: Proof, scope: Scope, owners: Mapping[str, N
                     "Run the repair where those libraries are, or pass --ldpaths.",
                     names,
                 )
-            )
-    return out
-
-
-def abi_findings(
-    providers: Sequence[Provider], used: Mapping[str, Mapping[str, frozenset[Symbol]]], options: RepairOptions
-) -> list[Finding]:
-    """Return what is known to clash or not known of ABI facts: ``--require-abi``, and the integer width of BLAS."""
-    out: list[Finding] = []
-    for provider in providers:
-        declared = dict(provider.manifest.abi) if provider.manifest else {}
-        for key, value in options.require_abi.items():
-            if key in declared and declared[key] != value:
-                text = f"{provider.label} declares {key} = {declared[key]}, and --require-abi asks for {value}."
-                out.append(error(Code.ABI_CLASH, provider.origin, text, "Use a provider that is built that way."))
-            elif key not in declared:
-                text = f"{provider.label} does not declare {key}, and --require-abi asks for {value}."
-                out.append(warning(Code.ABI_UNKNOWN, provider.origin, text, f"Ask its maintainers to declare {key}."))
-        if "blas-int" in options.require_abi:
-            continue
-        names = {symbol.name for symbols in used.get(provider.name, {}).values() for symbol in symbols}
-        wide = sorted(name for name in names if _ILP64.search(name))
-        if wide and declared.get("blas-int") == "32":
-            text = (
-                f"The wheel calls {wide[0]}, which takes 64-bit integers, and {provider.label} declares blas-int = 32."
-            )
-            out.append(error(Code.ABI_CLASH, provider.origin, text, "Use the ILP64 provider."))
-        elif not wide and declared.get("blas-int") == "64" and any(name.startswith("cblas_") for name in names):
-            text = (
-                f"{provider.label} takes 64-bit integers under names without suffix; "
-                "the wheel does not show which it passes."
-            )
-            out.append(
-                warning(Code.ABI_UNKNOWN, provider.origin, text, "Say so if you know it: --require-abi blas-int=64.")
             )
     return out
 

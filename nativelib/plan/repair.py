@@ -6,15 +6,21 @@ import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nativelib.facts.metadata import parse_metadata
+from nativelib.facts.wheel import WheelName
 from nativelib.findings import Code, Finding, error
 from nativelib.plan import dist_info, hooks
 from nativelib.plan.answers import answer_findings, broken_findings, forgotten_findings, raise_errors, skip_findings
 from nativelib.plan.edits import elf_changes
 from nativelib.plan.include import included_members
+from nativelib.plan.left import left_findings
+from nativelib.plan.licences import licence_changes
+from nativelib.plan.local_version import digest_of, is_published, unvendored_name, with_version
 from nativelib.plan.needs import Answer
 from nativelib.plan.proofs import prove_all
 from nativelib.plan.requirement import marker_for
 from nativelib.plan.retag import check_plat, retag
+from nativelib.plan.unneeded import without_unneeded
 from nativelib.plan.values import Grafted, Plan, Provided, Summary
 
 if TYPE_CHECKING:
@@ -34,6 +40,7 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     Raises PlanError with every reason at once if it cannot be done correctly.
     """
     check_plat(options)
+    given = without_unneeded(given)
     wheel = given.wheel
     findings = broken_findings(wheel, given.needs)
     findings += answer_findings(given.needs, given.outside, options, given.included)
@@ -50,18 +57,27 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     marked = replace(options, marker=marker_for(given.libc, options.marker))
     requires = dist_info.plan_requires(given, proofs.used, marked)
     provided, grafted = _provided(given.needs), _grafted(given, changes)
+    licences, licence_findings = licence_changes(wheel, changes.removed)
+    actions = (*changes.actions(options), *hook_actions, *licences)
+    name = WheelName.parse(tagging.filename)
+    if is_published(wheel.name) and any(need.replaces in changes.removed for need in given.needs):
+        digest = digest_of(wheel.sha256, tagging.platforms, requires.values, actions)
+        name = unvendored_name(name, parse_metadata(wheel.metadata).version, digest, options)
     included = included_members(given, changes.copies)
-    info_actions = dist_info.plan_dist_info(given, tagging, requires, provided, grafted, changes.removed, included)
+    info_actions = dist_info.plan_dist_info(
+        given, tagging, requires, provided, grafted, changes.removed, included, name=name
+    )
     findings += [*tagging.findings, *requires.findings, *(given.owners.findings if grafted else ())]
+    findings += [*left_findings(given), *licence_findings]
     raise_errors(findings, options)
-    actions = (*changes.actions(options), *hook_actions, *info_actions)
+    directory, actions = with_version((*actions, *info_actions), wheel, name.version)
     raise_errors(_touched(wheel, actions), options)
     companions = {move.companion for move in changes.moves}
     return Plan(
         source=wheel.path,
         source_sha256=wheel.sha256,
-        output=tagging.filename,
-        dist_info=wheel.dist_info,
+        output=str(name),
+        dist_info=directory,
         actions=actions,
         summary=Summary(
             tags=tagging.platforms,

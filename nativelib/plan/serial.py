@@ -16,6 +16,7 @@ from nativelib.plan.values import (
     Generate,
     Graft,
     Grafted,
+    Move,
     Patch,
     Plan,
     Provided,
@@ -36,6 +37,7 @@ _KINDS: dict[str, Any] = {
     "assemble": Assemble,
     "describe": Describe,
     "drop": Drop,
+    "move": Move,
 }
 
 
@@ -43,6 +45,12 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     """Return the JSON object of *plan*; :func:`plan_from_json` reads it."""
     out = _plain(plan)
     return {"schema": out.pop("schema"), **out}
+
+
+def action_to_json(action: Action) -> dict[str, Any]:
+    """Return the JSON object of one action."""
+    out: dict[str, Any] = _plain(action)
+    return out
 
 
 def _plain(value: Any) -> Any:

@@ -113,6 +113,17 @@ class Describe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """Give a member of the source another name, without touching its content."""
+
+    member: str
+    """Output member."""
+    renamed_from: str
+    """Member of the source."""
+    kind: Literal["move"] = "move"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Drop:
     """Leave a member of the source out."""
 
@@ -120,7 +131,7 @@ class Drop:
     kind: Literal["drop"] = "drop"
 
 
-Action: TypeAlias = Patch | Generate | Write | Graft | Assemble | Describe | Drop
+Action: TypeAlias = Patch | Generate | Write | Graft | Assemble | Describe | Move | Drop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ from nativelib.facts.elf_image import PATH_MAX, Strings, bad_elf
 from nativelib.facts.elf_symbols import DT_STRSZ, DT_STRTAB, DT_SYMENT, count_symbols
 from nativelib.findings import Code
 from nativelib.read.elf_symbols import read_symbols, read_versions
+from nativelib.read.elf_traces import leftover_sonames, openblas_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,7 +120,10 @@ def read_elf(data: Buffer, *, where: str, sha256: str | None = None) -> ElfFacts
         sha256=hashlib.sha256(data).hexdigest() if sha256 is None else sha256,
     )
     dynamic = [s for s in header.of_kind(PT_DYNAMIC) if s.size]
-    return _with_dynamic(facts, image, header, dynamic[0]) if dynamic else facts
+    if not dynamic:
+        return facts
+    facts = _with_dynamic(facts, image, header, dynamic[0])
+    return replace(facts, openblas=openblas_config(data, facts.exports))
 
 
 def _interpreter(image: Image, header: Header) -> str | None:
@@ -140,11 +144,13 @@ def _with_dynamic(facts: ElfFacts, image: Image, header: Header, segment: Segmen
     versions = read_versions(image, tags, strings)
     count = count_symbols(image, header.machine.e_machine, tags, header.dynsym_size)
     imports, exports = read_symbols(image, tags, strings, versions, count) if count else (facts.imports, facts.exports)
+    soname = strings.path_at(tags[DT_SONAME]) if DT_SONAME in tags else None
+    needed = tuple(strings.path_at(value) for tag, value in entries if tag == DT_NEEDED)
     return replace(
         facts,
         dynamic=True,
-        soname=strings.path_at(tags[DT_SONAME]) if DT_SONAME in tags else None,
-        needed=tuple(strings.path_at(value) for tag, value in entries if tag == DT_NEEDED),
+        soname=soname,
+        needed=needed,
         rpath=_directories(strings, tags, DT_RPATH),
         runpath=_directories(strings, tags, DT_RUNPATH),
         version_needs=versions.needs,
@@ -153,6 +159,7 @@ def _with_dynamic(facts: ElfFacts, image: Image, header: Header, segment: Segmen
         imports=imports,
         exports=exports,
         relr=_DT_RELR in tags,
+        leftovers=leftover_sonames(strings.table, {soname, *needed}) if soname is not None else (),
     )
 
 

@@ -18,7 +18,7 @@ from nativelib.facts.order import member_order
 from nativelib.facts.progress import silent
 from nativelib.facts.record import RECORD_NAMES, RecordEntry, digest_of_hex, format_record
 from nativelib.findings import Code
-from nativelib.plan.values import Assemble, Describe, Drop, Generate, Graft, Patch, Write
+from nativelib.plan.values import Assemble, Describe, Drop, Generate, Graft, Move, Patch, Write
 from nativelib.write.anchor import build_anchor
 from nativelib.write.archive import NewMember, Promised, RawCopy, extract_member, write_wheel
 from nativelib.write.patch import patch_file, strip_file
@@ -151,7 +151,7 @@ def _make_members(
         return NewMember(name=name, content=content, mode=mode, date_time=date_time)
 
     # In the order of the archive, so that what is written first is made first.
-    making = [(i, action) for i, action in enumerate(plan.actions) if not isinstance(action, Drop | Describe)]
+    making = [(i, action) for i, action in enumerate(plan.actions) if not isinstance(action, Drop | Describe | Move)]
     making.sort(key=lambda item: item[1].member)
     fresh: dict[str, Promised | NewMember] = {
         action.member: Promised(action.member, pool.submit(make, index, action)) for index, action in making
@@ -210,9 +210,12 @@ def _entries(plan: Plan, wheel: WheelFacts | None, fresh: Mapping[str, Promised 
     derived = {f"{plan.dist_info}/{name}" for name in RECORD_NAMES}
     gone = {action.member for action in plan.actions if isinstance(action, Drop)}
     gone |= {action.renamed_from for action in plan.actions if isinstance(action, Patch) and action.renamed_from}
-    kept = [name for name in old if name not in gone and name not in derived]
-    order = member_order(kept, plan.dist_info, new=[name for name in fresh if name not in kept])
-    return [fresh[name] if name in fresh else RawCopy(member=old[name]) for name in order]
+    moved = {action.renamed_from: action.member for action in plan.actions if isinstance(action, Move)}
+    kept = {moved.get(name, name): name for name in old if name not in gone}
+    order = member_order(
+        [name for name in kept if name not in derived], plan.dist_info, new=[name for name in fresh if name not in kept]
+    )
+    return [fresh[name] if name in fresh else RawCopy(member=old[kept[name]], name=name) for name in order]
 
 
 def _record(members: Sequence[Member], name: str) -> bytes:
