@@ -157,6 +157,8 @@ def repair(runner: Runner, wheels: Sequence[Path], libraries: Sequence[Path]) ->
     shutil.rmtree(house, ignore_errors=True)
     words = [str(wheel) for wheel in wheels]
     words += [word for library in libraries for word in ("--provided-by", str(library))]
+    # The copies in the wheels have threads of their own. That these ones share OpenMP's is the purpose.
+    words += ["--require-abi", "threading=openmp"]
     if any(wheel.name.startswith("torch-") for wheel in wheels):
         # It lies in torch/lib under its own soname, as if it were PyTorch's own.
         words += ["--replace", "libgomp.so.1"]
@@ -175,7 +177,7 @@ def install(runner: Runner, name: str, wheels: Sequence[Path], houses: Sequence[
         command = [runner.python, "-m", "venv", "--without-pip", str(environment)]
         runner.run(command, show=f"python -m venv {environment.name}")
         links = [word for house in houses for word in ("--find-links", str(house))]
-        pip = [runner.python, "-m", "pip", "--python", str(python), "-q", "install", "--no-index", "--no-compile"]
+        pip = [runner.python, "-m", "pip", "--python", str(python), "-q", "install", "--no-index"]
         # XGBoost requires NVIDIA's libraries for several machines, of 300 MB, which no processor needs; PyTorch's
         # requirements are in the directory only if it takes part.
         alone = [str(wheel) for wheel in wheels if wheel.name.startswith("xgboost-")]
