@@ -117,7 +117,7 @@ def request_of(args: argparse.Namespace, terminal: Terminal) -> RepairRequest:
         relocate_data=args.relocate_data,
         system_hints=dict(args.system_hint),
         ignore_isa=args.disable_isa_ext_check,
-        build_tag=args.build_tag,
+        build_tag=args.build_tag or "",
         keep_version=args.keep_version,
         strict=args.strict,
         level=_level(args.zip_compression_level, env),

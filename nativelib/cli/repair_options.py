@@ -132,7 +132,6 @@ def add_tag_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--build-tag",
         type=build_tag,
-        default="",
         metavar="TAG",
         help="give an un-vendored published wheel this build tag, in place of a local version (+nl.1a2b3c4d)",
     )

@@ -23,9 +23,11 @@ from nativelib.plan.answers import (
 )
 from nativelib.plan.foreign import outer_sonames
 from nativelib.plan.inputs import RepairInput
+from nativelib.plan.left import left_findings
 from nativelib.plan.needs import excluded
 from nativelib.plan.repair import plan_repair as plan_wheel
 from nativelib.plan.symbols import Evidence
+from nativelib.plan.unneeded import remaining, unneeded
 from nativelib.plan.values import Graft, Plan, Summary
 from nativelib.read.elf import read_elf_file
 from nativelib.read.packages import find_owners
@@ -181,7 +183,7 @@ def _owners(reads: Sequence[WheelNeeds]) -> Owners:
 def _unused(request: RepairRequest, providers: Sequence[Provider], reads: Sequence[WheelNeeds]) -> list[Finding]:
     if not reads:
         return []
-    needs = [need for read in reads for need in read.needs]
+    needs = [need for read in reads for need in remaining(read.needs, unneeded(read.wheel, read.needs))]
     inner = outer_sonames(needs, providers)
     matched = frozenset(
         glob
@@ -194,6 +196,9 @@ def _unused(request: RepairRequest, providers: Sequence[Provider], reads: Sequen
         )
     )
     found = unused_findings(needs, providers, request.options.excludes, matched)
+    if any(finding.code is Code.UNUSED_PROVIDER for finding in found):
+        for read in reads:
+            found += left_findings(read.wheel.elf, read.needs, providers)
     skips = unused_skips([read.wheel for read in reads], request.options.skips)
     return [*found, *skips, *unused_hints(needs, request.options.system_hints)]
 

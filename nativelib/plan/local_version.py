@@ -54,11 +54,10 @@ def unvendored_name(name: WheelName, version: str, digest: str, options: RepairO
     return replace(name, version=local_version(version, digest).replace("-", "_"))
 
 
-def digest_of(source_sha256: str, tags: Sequence[str], requires: Sequence[str], actions: Sequence[Action]) -> str:
-    """Return the digest of what *actions* do to a wheel, as hex: the same wherever its inputs lie."""
+def digest_of(what: Sequence[str], actions: Sequence[Action]) -> str:
+    """Return the digest of *what* a result is made from and of *actions*, as hex: the same wherever the inputs lie."""
     whats = [{key: value for key, value in action_to_json(action).items() if key != "source"} for action in actions]
-    text = json.dumps([source_sha256, *tags, *requires, *whats], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(json.dumps([*what, *whats], sort_keys=True).encode()).hexdigest()
 
 
 def with_version(actions: Sequence[Action], wheel: WheelFacts, version: str) -> tuple[str, tuple[Action, ...]]:

@@ -61,14 +61,14 @@ def plan_repair(given: RepairInput, options: RepairOptions) -> Plan:
     actions = (*changes.actions(options), *hook_actions, *licences)
     name = WheelName.parse(tagging.filename)
     if is_published(wheel.name) and any(need.replaces in changes.removed for need in given.needs):
-        digest = digest_of(wheel.sha256, tagging.platforms, requires.values, actions)
+        digest = digest_of([wheel.sha256, given.generator, *tagging.platforms, *requires.values], actions)
         name = unvendored_name(name, parse_metadata(wheel.metadata).version, digest, options)
     included = included_members(given, changes.copies)
     info_actions = dist_info.plan_dist_info(
         given, tagging, requires, provided, grafted, changes.removed, included, name=name
     )
     findings += [*tagging.findings, *requires.findings, *(given.owners.findings if grafted else ())]
-    findings += [*left_findings(given), *licence_findings]
+    findings += [*left_findings(wheel.elf, given.needs, given.offered), *licence_findings]
     raise_errors(findings, options)
     directory, actions = with_version((*actions, *info_actions), wheel, name.version)
     raise_errors(_touched(wheel, actions), options)

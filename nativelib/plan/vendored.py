@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Offer = tuple[Provider, ProvidedLibrary]
 
 _HASH = re.compile(r"-(?P<hash>[0-9a-f]{8})(?=\.|$|-[0-9a-f]{8}(?:\.|$|-))")
+_VERSION = re.compile(r"([-.]r?\d[\w.]*)?")
 _BEFORE_SO = re.compile(r"(?P<stem>.+?)\.so(?:\.[0-9.]+)?$")
 
 
@@ -57,15 +58,22 @@ def original_sonames(facts: ElfFacts, member: str) -> tuple[str, ...]:
     They are the base entry of its version definitions, which the linker took from ``-soname``, and names left over in
     its string table. The string table also has old names of what it needs: those are another family.
     """
-    own = stem_of(member)
-    found = [facts.version_base] if facts.version_base and ".so" in facts.version_base else []
-    found += [name for name in facts.leftovers if _same_family(stem_of(name), own)]
-    return tuple(dict.fromkeys(name for name in found if name != facts.soname))
+    known = old_sonames(facts)
+    return tuple(name for name in known if name != facts.soname and _same_file(stem_of(name), stem_of(member)))
 
 
-def _same_family(original: str, own: str) -> bool:
-    """Return whether a library ``original`` may have a file called *own*: ``libopenblas``, ``libopenblas-r0``."""
-    return own == original or (own.startswith(original) and own[len(original)] in "-.")
+def old_sonames(facts: ElfFacts) -> tuple[str, ...]:
+    """Return every soname that the file has from before, of its own or of what it needs."""
+    base = [facts.version_base] if facts.version_base and ".so" in facts.version_base else []
+    return tuple(dict.fromkeys([*base, *facts.leftovers]))
+
+
+def _same_file(original: str, own: str) -> bool:
+    """Return whether a library with the stem *original* may lie in a file with the stem *own* before it is grafted.
+
+    Such a file may have a version in its name: ``libopenblas.so.0`` lies in ``libopenblas-r0.3.15.so``.
+    """
+    return own.startswith(original) and _VERSION.fullmatch(own[len(original) :]) is not None
 
 
 def vendored_offers(member: str, facts: ElfFacts, providers: Sequence[Provider]) -> list[Offer]:
