@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nativelib.errors import WriteError
 from nativelib.findings import Code
-from nativelib.plan.values import Assemble, Describe, Drop, Generate, Graft, Move, Patch, Write
+from nativelib.plan.values import Adapt, Assemble, Describe, Drop, Generate, Graft, Move, Patch, Write
 
 if TYPE_CHECKING:
     from nativelib.facts.elf import ElfEdit
@@ -31,6 +31,8 @@ def describe(action: Action) -> str:
             return f"{name} over {', '.join(needed)}"
         case Move(member=name, renamed_from=old):
             return f"{name}, which was {old}"
+        case Adapt(member=name, needed=needed, forwards=forwards):
+            return f"{name}: {len(forwards)} names for functions of {', '.join(needed)}"
         case Drop(member=name):
             return name
 

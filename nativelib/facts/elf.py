@@ -139,6 +139,8 @@ class ElfFacts:
     """Undefined symbols, weak ones included."""
     exports: frozenset[Symbol]
     """Defined symbols that other files can bind to, with all versions of a name."""
+    data: frozenset[str] = frozenset()
+    """Names of those exports that are variables, thread-local ones included."""
     build_id: str | None
     """GNU build-id, as hex."""
     isa_needed: frozenset[str]

@@ -14,9 +14,10 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from nativelib.errors import SpecError
+from nativelib.facts.adapter import BLAS_INT, AdapterRule, parse_adapters
 from nativelib.facts.core_metadata import core_metadata
 from nativelib.facts.project import Person, Project, Readme, parse_project, version_number
-from nativelib.facts.table import Table, glob_pattern, one_line, relative_path
+from nativelib.facts.table import Table, file_stem, glob_pattern, one_line, relative_path
 from nativelib.findings import Code, error
 
 if TYPE_CHECKING:
@@ -39,10 +40,9 @@ __all__ = [
 _SOURCES = ("prefix", "pkg-config", "build-script")
 _KEYS = (
     *("import-name", *_SOURCES, "libraries", "headers", "programs", "licenses", "soname", "singleton", "incumbent"),
-    *("alias", "provided-by", "compatible", "pkg-config-names", "cmake-name", "static", "abi"),
+    *("alias", "provided-by", "compatible", "pkg-config-names", "cmake-name", "static", "abi", "adapter"),
 )
-_WELL_KNOWN_ABI = {"blas-int": ("32", "64"), "threading": ("pthreads", "openmp", "serial")}
-_FILE_STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_WELL_KNOWN_ABI = {"blas-int": BLAS_INT, "threading": ("pthreads", "openmp", "serial")}
 _SONAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.so(\.[A-Za-z0-9._+-]+)?")
 
 
@@ -100,6 +100,7 @@ class Spec:
     static: bool = False
     """Whether static archives are taken too."""
     abi: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    adapters: tuple[AdapterRule, ...] = ()
 
     @property
     def provided_by_names(self) -> tuple[str, ...]:
@@ -166,7 +167,7 @@ def _parse_tool(table: Table, project: Project) -> Spec:
     return Spec(
         import_name=_import_name(table, project.name),
         prefix=table.text("prefix", one_line),
-        pkg_config=table.text("pkg-config", _file_stem),
+        pkg_config=table.text("pkg-config", file_stem),
         build_script=table.text("build-script", relative_path),
         libraries=table.texts("libraries", glob_pattern),
         headers=_headers(table),
@@ -179,10 +180,11 @@ def _parse_tool(table: Table, project: Project) -> Spec:
         aliases=table.texts("alias", _plain_name),
         provided_by=table.texts("provided-by", _provider),
         compatible=table.text("compatible", lambda text: _check_compatible(version, text)),
-        pkg_config_names=table.texts("pkg-config-names", _file_stem) or (project.name,),
-        cmake_name=table.text("cmake-name", _file_stem) or project.name,
+        pkg_config_names=table.texts("pkg-config-names", file_stem) or (project.name,),
+        cmake_name=table.text("cmake-name", file_stem) or project.name,
         static=table.flag("static"),
         abi=_abi(table),
+        adapters=parse_adapters(table),
     )
 
 
@@ -249,12 +251,6 @@ def _rule_or_soname(value: str) -> str:
 def _plain_name(value: str) -> str:
     if "/" in one_line(value):
         raise ValueError(f"{value!r} must be a file name, not a path.")
-    return value
-
-
-def _file_stem(value: str) -> str:
-    if not _FILE_STEM.fullmatch(value):
-        raise ValueError(f"{value!r} must begin with a letter or digit and go on with these, '.', '_', '+', '-'.")
     return value
 
 

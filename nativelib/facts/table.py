@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nativelib.findings import Finding
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_FILE_STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 class Table:
@@ -62,6 +63,10 @@ class Table:
     def holds_table(self, key: str) -> bool:
         """Return whether the value at *key* is a table."""
         return isinstance(self._values.get(key), dict)
+
+    def holds_text(self, key: str) -> bool:
+        """Return whether the value at *key* is a string."""
+        return isinstance(self._values.get(key), str)
 
     def table(self, key: str) -> Table | None:
         """Return the table at *key*, or ``None`` if it is absent or something else."""
@@ -147,6 +152,13 @@ def one_line(value: str) -> str:
         raise ValueError("It must not be empty.")
     if len(value.splitlines()) > 1 or any(ord(character) < 32 or ord(character) == 127 for character in value):
         raise ValueError("It must be a single line without control characters.")
+    return value
+
+
+def file_stem(value: str) -> str:
+    """Return *value* if it is a name that files and words of build systems can have without quoting."""
+    if not _FILE_STEM.fullmatch(value):
+        raise ValueError(f"{value!r} must begin with a letter or digit and go on with these, '.', '_', '+', '-'.")
     return value
 
 

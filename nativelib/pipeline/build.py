@@ -15,6 +15,7 @@ from packaging.version import Version
 
 from nativelib import __version__
 from nativelib.errors import NativelibError, PlanError, ReadError
+from nativelib.facts.adapter import WrittenAdapter
 from nativelib.facts.elf import Libc
 from nativelib.facts.manifest import MANIFEST, parse_manifest
 from nativelib.facts.progress import silent
@@ -22,6 +23,7 @@ from nativelib.facts.spec import is_path, with_version
 from nativelib.findings import Code, error
 from nativelib.pipeline.answers import answer_all, gather_evidence, graft_sources
 from nativelib.pipeline.finish import finish
+from nativelib.plan.adapter import AdapterGround, plan_adapters
 from nativelib.plan.answers import unused_providers
 from nativelib.plan.inputs import LibraryInput
 from nativelib.plan.library import plan_library
@@ -29,6 +31,8 @@ from nativelib.plan.needs import Ground
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.platform import architecture_of_files, check_provider, libc_of
 from nativelib.policy.judge import policy_libraries
+from nativelib.read.adapter import read_adapters
+from nativelib.read.adapter_check import check_adapters
 from nativelib.read.command import read_built_version, run_build_script
 from nativelib.read.musl import find_musl
 from nativelib.read.packages import find_owners
@@ -96,12 +100,21 @@ def build_library_wheel(request: BuildRequest, *, report: Report = silent) -> Bu
         given, manifest_options = _gather(request, project, spec, root)
         plan = plan_library(given, manifest_options)
         receipt = None
+        notes: list[Finding] = []
         if not request.dry_run:
             report(f"writing {plan.output}")
             sources = {library.source: library.elf for library in given.prefix.libraries}
             sources |= {p.source: p.elf for p in given.prefix.programs if p.elf is not None}
             outside = {**given.outside.files, **sources}
-            receipt = finish(plan, None, outside, request.wheel_dir, request.environ, report=report)
+            receipt = finish(
+                plan,
+                None,
+                outside,
+                request.wheel_dir,
+                request.environ,
+                check=lambda staged: notes.extend(_checked_adapters(staged, plan.output, given, request)),
+                report=report,
+            )
     document = next(a.document for a in plan.actions if a.kind == "describe")
     return BuildResult(
         plan=plan,
@@ -109,8 +122,25 @@ def build_library_wheel(request: BuildRequest, *, report: Report = silent) -> Bu
         receipt=receipt,
         libraries=tuple((item["file"], item["soname"], item["original_soname"]) for item in document["libraries"]),
         private=tuple(item["file"] for item in document["private"]),
-        findings=plan.findings,
+        findings=(*plan.findings, *notes),
     )
+
+
+def _checked_adapters(staged: Path, filename: str, given: LibraryInput, request: BuildRequest) -> tuple[Finding, ...]:
+    """Return what is to be said of the adapters in the staged wheel. Raises WriteError if one does not work."""
+    lib = f"{given.spec.import_name}/lib"
+    written = [
+        WrittenAdapter(
+            file=f"{lib}/{adapter.soname}",
+            target=(adapter.need and adapter.need.source) or f"{lib}/{adapter.facts.needed[0]}",
+            forwards=adapter.forwards,
+            blas_int=adapter.blas_int,
+            machine=adapter.facts.machine,
+            libc=given.libc,
+        )
+        for adapter in given.adapters
+    ]
+    return check_adapters(staged, filename, written, given.providers, python=request.python) if written else ()
 
 
 @contextmanager
@@ -152,8 +182,14 @@ def _gather(request: BuildRequest, project: Project, spec: Spec, root: Path) -> 
     )
     path = search_path(architecture, libc, ldpaths=request.ldpaths, environ=request.environ, prefix=root)
     needs, outside = answer_all(ground, path)
+    evidence = gather_evidence(needs, {**ground.files, **outside.files}, path, ground.policy)
     for provider in providers:
         check_provider(provider, architecture, libc)
+    adapters = plan_adapters(
+        read_adapters(spec.adapters, request.directory),
+        AdapterGround(label=project.normalized_name, spec=spec, prefix=prefix, providers=providers, libc=libc),
+    )
+    needs = (*needs, *(adapter.need for adapter in adapters if adapter.need is not None))
     unused = unused_providers(needs, providers)
     if unused:
         raise PlanError(unused)
@@ -165,11 +201,12 @@ def _gather(request: BuildRequest, project: Project, spec: Spec, root: Path) -> 
         architecture=architecture,
         needs=needs,
         outside=outside,
-        evidence=gather_evidence(needs, {**ground.files, **outside.files}, path, ground.policy),
+        evidence=evidence,
         earlier=_earlier(request.since, project),
         generator=f"nativelib {__version__}",
         owners=find_owners({**{path: path for path in files}, **graft_sources(needs, outside)}),
         musl=find_musl(path) if libc is Libc.MUSL else None,
+        adapters=adapters,
     )
     return given, request.options
 

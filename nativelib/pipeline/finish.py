@@ -9,15 +9,16 @@ from nativelib.errors import WriteError
 from nativelib.facts.elf import ElfEdit, identity
 from nativelib.facts.progress import silent
 from nativelib.findings import Code
+from nativelib.plan.adapter import predicted_facts
 from nativelib.plan.hook import encode
-from nativelib.plan.values import Assemble, Generate, Graft, Patch, Plan, Receipt, Write
+from nativelib.plan.values import Adapt, Assemble, Generate, Graft, Patch, Plan, Receipt, Write
 from nativelib.write.apply import apply_plan
 from nativelib.write.archive import epoch_date_time
 from nativelib.write.patch import patchelf_version
 from nativelib.write.stage import staged_file
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from nativelib.facts.elf import ElfFacts
@@ -64,12 +65,14 @@ def finish(
     *,
     taken: Collection[Path] = (),
     inputs: Collection[Path] = (),
+    check: Callable[[Path], object] | None = None,
     report: Report = silent,
 ) -> Receipt:
     """Carry out *plan* and return the receipt.
 
     *outside* holds the facts of grafted files by path; *taken* are outputs of this call and *inputs* its other wheels:
-    neither is overwritten. *report* is told what is being done. The result appears whole in *directory* or not at all.
+    neither is overwritten. *check* looks at the staged file before it gets its name. *report* is told what is being
+    done. The result appears whole in *directory* or not at all.
     Raises WriteError.
     """
     from nativelib.read.verify import read_back  # the wheel package, which an audit does without
@@ -86,6 +89,8 @@ def finish(
     with staged_file(directory, plan.output) as staged:
         applied = apply_plan(plan, wheel, generated, staged.path, date_time=date_time, report=report)
         read_back(staged.path, plan.output, predicted(plan, wheel, outside), applied.changed, report=report)
+        if check is not None:
+            check(staged.path)
         if wheel is not None and final.exists() and final.samefile(wheel.path):
             if applied.sha256 != wheel.sha256:
                 text = "The result would overwrite the input, which is never changed."
@@ -113,6 +118,17 @@ def predicted(plan: Plan, wheel: WheelFacts | None, outside: Mapping[str, ElfFac
                 out[name] = identity((edit or ElfEdit()).apply_to(outside[source]))
             case Assemble(member=name):
                 out[name] = None
+            case Adapt(member=name):
+                out[name] = identity(
+                    predicted_facts(
+                        action.machine,
+                        soname=action.soname,
+                        needed=action.needed,
+                        forwards=action.forwards,
+                        run_path=action.run_path,
+                        run_path_tag=action.run_path_tag,
+                    )
+                )
             case _:
                 pass
     return out

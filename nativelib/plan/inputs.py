@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nativelib.facts.provider import Provider
     from nativelib.facts.spec import Spec
     from nativelib.facts.wheel import WheelFacts
+    from nativelib.plan.adapter import PlannedAdapter
     from nativelib.plan.needs import Need
     from nativelib.plan.symbols import Evidence
 
@@ -74,6 +75,7 @@ class LibraryInput:
     """Packages of the machine that own the libraries, and what is copied in for them."""
     musl: SystemMusl | None = None
     """As in :class:`RepairInput`."""
+    adapters: tuple[PlannedAdapter, ...] = ()
 
     @property
     def providers(self) -> tuple[Provider, ...]:

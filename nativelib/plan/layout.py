@@ -27,7 +27,7 @@ class PlannedLibrary:
     """One library of the wheel to be."""
 
     source: str
-    """Path of the real file."""
+    """Path of the real file; of an adapter its soname."""
     soname: str
     """``DT_SONAME`` and file name in the wheel."""
     original_soname: str
@@ -35,7 +35,9 @@ class PlannedLibrary:
     edit: ElfEdit
     private: bool = False
     unique: bool = False
-    """Whether the soname was made this wheel's own."""
+    """Whether no library of the system has the soname: it was made this wheel's own, or is an adapter's."""
+    forwards: tuple[tuple[str, str], ...] = ()
+    """Of an adapter, which has no file before: its names, and the functions that they lead to."""
 
     @property
     def facts(self) -> ElfFacts:
@@ -62,6 +64,11 @@ class Layout:
     def offered(self) -> tuple[PlannedLibrary, ...]:
         """The libraries that are not private."""
         return tuple(library for library in self.libraries if not library.private)
+
+    @property
+    def linkable(self) -> tuple[PlannedLibrary, ...]:
+        """What programs are linked with: adapters are for those that were linked before."""
+        return tuple(library for library in self.offered if not library.forwards)
 
     @property
     def private(self) -> tuple[PlannedLibrary, ...]:
@@ -95,6 +102,18 @@ def planned_libraries(given: LibraryInput) -> tuple[PlannedLibrary, ...]:
                 unique=given.spec.soname is SonameRule.UNIQUE and names[source] != original[source],
             )
         )
+    out += [
+        PlannedLibrary(
+            source=adapter.soname,
+            soname=adapter.soname,
+            original_soname=adapter.original_soname,
+            before=adapter.facts,
+            edit=ElfEdit(),
+            unique=True,
+            forwards=adapter.forwards,
+        )
+        for adapter in given.adapters
+    ]
     order = depend_first([(library.soname, library.facts) for library in out])
     return tuple(sorted(out, key=lambda library: (library.private, order.index(library.soname))))
 

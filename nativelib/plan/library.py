@@ -9,6 +9,7 @@ from nativelib.facts.core_metadata import core_metadata
 from nativelib.facts.elf import ElfEdit
 from nativelib.facts.manifest import ANCHOR, MANIFEST, Manifest, ManifestRequire
 from nativelib.facts.wheel import WheelName
+from nativelib.findings import Code
 from nativelib.plan.answers import answer_findings, raise_errors
 from nativelib.plan.dist_info import SBOM
 from nativelib.plan.layout import Layout, planned_libraries, program_edits, soname_findings
@@ -19,7 +20,7 @@ from nativelib.plan.proofs import prove_all
 from nativelib.plan.requirement import marker_for, requirement, specifier
 from nativelib.plan.retag import beyond_tag, choose, shown, unread_run_paths, vouched
 from nativelib.plan.sbom import component, extend_sbom
-from nativelib.plan.values import Assemble, Describe, Graft, Grafted, Plan, Provided, Summary, Write
+from nativelib.plan.values import Adapt, Assemble, Describe, Graft, Grafted, Plan, Provided, Summary, Write
 from nativelib.policy.judge import judge
 
 if TYPE_CHECKING:
@@ -38,8 +39,11 @@ def plan_library(given: LibraryInput, options: RepairOptions) -> Plan:
     raise_errors(findings, options)
     members = {library.source: library.elf for library in given.prefix.libraries}
     members |= {program.source: program.elf for program in given.prefix.programs if program.elf is not None}
+    members |= {adapter.soname: adapter.facts for adapter in given.adapters}
     proofs = prove_all(members, given.outside.files, given.needs, given.evidence, options)
-    findings += proofs.findings
+    # The names of what an adapter calls do not show the width of its integers; that was compared when it was planned.
+    compared = {a.need.provider.origin for a in given.adapters if a.blas_int and a.need and a.need.provider}
+    findings += [f for f in proofs.findings if not (f.code is Code.ABI_UNKNOWN and f.where in compared)]
     raise_errors(findings, options)
     stem = re.sub(r"[-_.]+", "_", given.project.name).lower()
     requires = tuple(
@@ -90,13 +94,28 @@ def _sonames_from(provider: str, given: LibraryInput) -> tuple[str, ...]:
     return tuple(sorted({need.library.soname for need in needs if need.library is not None}))
 
 
-def _library_action(layout: Layout, library: PlannedLibrary) -> Graft:
+def _library_action(layout: Layout, library: PlannedLibrary) -> Graft | Adapt:
+    if library.forwards:
+        return _adapt(layout.lib, library)
     return Graft(
         member=f"{layout.lib}/{library.soname}",
         source=library.source,
         sha256=library.before.sha256,
         edit=library.edit,
         mode=0o755,
+    )
+
+
+def _adapt(directory: str, library: PlannedLibrary) -> Adapt:
+    facts = library.facts
+    return Adapt(
+        member=f"{directory}/{library.soname}",
+        machine=facts.machine,
+        soname=library.soname,
+        needed=facts.needed,
+        forwards=library.forwards,
+        run_path=facts.run_path,
+        run_path_tag="runpath" if facts.runpath else "rpath",
     )
 
 
@@ -124,7 +143,10 @@ def _anchors(given: LibraryInput, layout: Layout) -> list[Action]:
             run_path=(),
         )
         for library in unique
+        if not library.forwards
     ]
+    # The system has no adapters: the same ones lead to the stubs that lie beside them there.
+    adapters = [_adapt(system, library) for library in unique if library.forwards]
     over = Assemble(
         member=f"{system}/{ANCHOR}",
         machine=machine,
@@ -132,7 +154,7 @@ def _anchors(given: LibraryInput, layout: Layout) -> list[Action]:
         needed=tuple(library.soname for library in unique),
         run_path_tag=given.libc.run_path_tag,
     )
-    return [anchor, *stubs, over]
+    return [anchor, *stubs, *adapters, over]
 
 
 def _platforms(given: LibraryInput, layout: Layout, options: RepairOptions) -> tuple[tuple[str, ...], list[Finding]]:
@@ -203,6 +225,7 @@ def _sbom(given: LibraryInput, layout: Layout) -> str:
             package=given.owners.packages.get(library.source),
         )
         for library in layout.libraries
+        if not library.forwards
     ]
     return extend_sbom(None, given.project.normalized_name, given.project.version or "", components)
 

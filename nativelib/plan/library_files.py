@@ -159,7 +159,7 @@ def _pkg_config(given: LibraryInput, layout: Layout) -> list[Action]:
                 "name": name,
                 "description": _description(given.project),
                 "version": given.project.version,
-                "sonames": [library.soname for library in layout.offered],
+                "sonames": [library.soname for library in layout.linkable],
                 "requires": requires,
             },
         )
@@ -180,7 +180,7 @@ def _cmake(given: LibraryInput, layout: Layout) -> list[Action]:
     values = {
         **common,
         "version": given.project.version,
-        "libraries": [{"stem": link_stem(lib.original_soname), "soname": lib.soname} for lib in layout.offered],
+        "libraries": [{"stem": link_stem(lib.original_soname), "soname": lib.soname} for lib in layout.linkable],
         "requires": [
             {"name": provider.manifest.cmake_name or provider.name, "import_name": provider.manifest.import_name}
             for provider in given.providers

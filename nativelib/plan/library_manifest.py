@@ -44,8 +44,9 @@ def plan_manifest(given: LibraryInput, layout: Layout) -> Manifest:
 
 
 def _manifest_library(given: LibraryInput, layout: Layout, library: PlannedLibrary) -> ManifestLibrary:
-    only = len(layout.offered) == 1
-    aliases = tuple(alias for alias in given.spec.aliases if only or _stem(alias) == _stem(library.original_soname))
+    only = len(layout.linkable) == 1
+    meant = () if library.forwards else given.spec.aliases
+    aliases = tuple(alias for alias in meant if only or _stem(alias) == _stem(library.original_soname))
     return ManifestLibrary(
         file=f"{layout.lib}/{library.soname}",
         soname=library.soname,

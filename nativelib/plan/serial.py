@@ -10,6 +10,7 @@ from nativelib.facts.elf import ElfEdit, Machine
 from nativelib.findings import Code, Finding, Severity
 from nativelib.plan.values import (
     SCHEMA,
+    Adapt,
     Assemble,
     Describe,
     Drop,
@@ -35,6 +36,7 @@ _KINDS: dict[str, Any] = {
     "write": Write,
     "graft": Graft,
     "assemble": Assemble,
+    "adapt": Adapt,
     "describe": Describe,
     "drop": Drop,
     "move": Move,
@@ -102,6 +104,8 @@ def _action(item: Mapping[str, Any]) -> Action:
     for key in ("needed", "run_path"):
         if key in values:
             values[key] = tuple(values[key])
+    if "forwards" in values:
+        values["forwards"] = tuple((name, target) for name, target in values["forwards"])
     action: Action = kind(**values)
     return action
 

@@ -102,6 +102,24 @@ class Assemble:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Adapt:
+    """Write an adapter: a library whose functions jump to those of another one, which have other names."""
+
+    member: str
+    machine: Machine
+    soname: str
+    needed: tuple[str, ...]
+    """The library that has the functions."""
+    forwards: tuple[tuple[str, str], ...]
+    """Pairs of a function's name and of the one that it jumps to, sorted."""
+    run_path: tuple[str, ...] = ("$ORIGIN",)
+    run_path_tag: str = "rpath"
+    """As in :class:`~nativelib.facts.elf.ElfEdit`."""
+    mode: int = 0o755
+    kind: Literal["adapt"] = "adapt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Describe:
     """Write a manifest; digests and sizes of the libraries that it names are filled in once they are written."""
 
@@ -131,7 +149,7 @@ class Drop:
     kind: Literal["drop"] = "drop"
 
 
-Action: TypeAlias = Patch | Generate | Write | Graft | Assemble | Describe | Move | Drop
+Action: TypeAlias = Patch | Generate | Write | Graft | Assemble | Adapt | Describe | Move | Drop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,6 +64,14 @@ def python_paths(executable: str) -> tuple[str, ...]:
     return tuple(path for path in paths if isinstance(path, str) and path)
 
 
+def run_python(script: Path, *arguments: str) -> str:
+    """Return what *script* prints, run by this interpreter without the user's settings.
+
+    Raises :class:`ReadError` if it fails, crashes or takes too long.
+    """
+    return _ask([sys.executable, "-I", str(script), *arguments], remedy="")
+
+
 def run_build_script(
     script: Path,
     directory: Path,

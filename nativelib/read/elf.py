@@ -36,7 +36,7 @@ from nativelib.facts.elf_header import (
 from nativelib.facts.elf_image import PATH_MAX, Strings, bad_elf
 from nativelib.facts.elf_symbols import DT_STRSZ, DT_STRTAB, DT_SYMENT, count_symbols
 from nativelib.findings import Code
-from nativelib.read.elf_symbols import read_symbols, read_versions
+from nativelib.read.elf_symbols import Symbols, read_symbols, read_versions
 from nativelib.read.elf_traces import leftover_sonames, openblas_config
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _with_dynamic(facts: ElfFacts, image: Image, header: Header, segment: Segmen
     strings = _string_table(image, tags)
     versions = read_versions(image, tags, strings)
     count = count_symbols(image, header.machine.e_machine, tags, header.dynsym_size)
-    imports, exports = read_symbols(image, tags, strings, versions, count) if count else (facts.imports, facts.exports)
+    symbols = read_symbols(image, tags, strings, versions, count) if count else Symbols()
     soname = strings.path_at(tags[DT_SONAME]) if DT_SONAME in tags else None
     needed = tuple(strings.path_at(value) for tag, value in entries if tag == DT_NEEDED)
     return replace(
@@ -156,8 +156,7 @@ def _with_dynamic(facts: ElfFacts, image: Image, header: Header, segment: Segmen
         version_needs=versions.needs,
         version_definitions=versions.definitions,
         version_base=versions.base,
-        imports=imports,
-        exports=exports,
+        **symbols._asdict(),
         relr=_DT_RELR in tags,
         leftovers=leftover_sonames(strings.table, {soname, *needed}) if soname is not None else (),
     )

@@ -34,6 +34,16 @@ _EXPORTED_BINDINGS = frozenset({1, 2, 10})  # STB_GLOBAL, STB_WEAK, STB_GNU_UNIQ
 _STB_LOCAL, _STB_WEAK = 0, 2
 _STV_INTERNAL_OR_HIDDEN = frozenset({1, 2})
 _STT_SECTION_OR_FILE = frozenset({3, 4})
+_STT_DATA = frozenset({1, 5, 6})  # STT_OBJECT, STT_COMMON, STT_TLS
+
+
+class Symbols(NamedTuple):
+    """The dynamic symbols of a file."""
+
+    imports: frozenset[Import] = frozenset()
+    exports: frozenset[Symbol] = frozenset()
+    data: frozenset[str] = frozenset()
+    """Names of exports that are variables."""
 
 
 class Versions(NamedTuple):
@@ -103,12 +113,11 @@ def _definitions(image: Image, tags: Mapping[int, int], strings: Strings) -> Ite
         entry += following
 
 
-def read_symbols(
-    image: Image, tags: Mapping[int, int], strings: Strings, versions: Versions, count: int
-) -> tuple[frozenset[Import], frozenset[Symbol]]:
+def read_symbols(image: Image, tags: Mapping[int, int], strings: Strings, versions: Versions, count: int) -> Symbols:
     """Return imports and exports among the first *count* dynamic symbols."""
     imports: list[Import] = []
     exports: list[Symbol] = []
+    data: list[str] = []
     by_index, definitions = versions.by_index, frozenset(versions.definitions)
     name_at, unversioned = strings.at, ("", "")
     for (name, info, other, section), index in _symbols_with_index(image, tags, count):
@@ -122,7 +131,9 @@ def read_symbols(
             names_a_version = section == _SHN_ABS and text in definitions
             if text and info & 15 not in _STT_SECTION_OR_FILE and not names_a_version:
                 exports.append(Symbol(text, by_index.get(index & _VERSION_MASK, unversioned)[0]))
-    return frozenset(imports), frozenset(exports)
+                if info & 15 in _STT_DATA:
+                    data.append(text)
+    return Symbols(frozenset(imports), frozenset(exports), frozenset(data))
 
 
 def _symbols_with_index(

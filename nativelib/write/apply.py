@@ -18,7 +18,8 @@ from nativelib.facts.order import member_order
 from nativelib.facts.progress import silent
 from nativelib.facts.record import RECORD_NAMES, RecordEntry, digest_of_hex, format_record
 from nativelib.findings import Code
-from nativelib.plan.values import Assemble, Describe, Drop, Generate, Graft, Move, Patch, Write
+from nativelib.plan.values import Adapt, Assemble, Describe, Drop, Generate, Graft, Move, Patch, Write
+from nativelib.write.adapter import build_adapter
 from nativelib.write.anchor import build_anchor
 from nativelib.write.archive import NewMember, Promised, RawCopy, extract_member, write_wheel
 from nativelib.write.patch import patch_file, strip_file
@@ -126,7 +127,7 @@ def _make_members(
     """Return the new members, which *pool* makes; *by_patchelf* gets the names of those that patchelf edits."""
     members = {member.name: member for member in wheel.members} if wheel is not None else {}
 
-    def make(index: int, action: Write | Generate | Assemble | Graft | Patch) -> NewMember:
+    def make(index: int, action: Write | Generate | Assemble | Adapt | Graft | Patch) -> NewMember:
         match action:
             case Write(member=name, text=text, mode=mode):
                 content: bytes | Path = text.encode("utf-8", "surrogateescape")
@@ -137,6 +138,15 @@ def _make_members(
                     action.machine,
                     soname=action.soname,
                     needed=action.needed,
+                    run_path=action.run_path,
+                    run_path_tag=action.run_path_tag,
+                )
+            case Adapt(member=name, mode=mode):
+                content = build_adapter(
+                    action.machine,
+                    soname=action.soname,
+                    needed=action.needed,
+                    forwards=action.forwards,
                     run_path=action.run_path,
                     run_path_tag=action.run_path_tag,
                 )
