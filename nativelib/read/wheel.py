@@ -9,6 +9,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from nativelib.errors import ReadError
+from nativelib.facts.manifest import MANIFEST
 from nativelib.facts.metadata import parse_metadata, parse_wheel_text
 from nativelib.facts.progress import silent
 from nativelib.facts.record import parse_record, record_problems
@@ -90,7 +91,7 @@ def read_wheel(
         texts={
             entry.name: text
             for entry in entries
-            if (text := by_name[entry.name].text) is not None and entry.size <= _MAX_TEXT
+            if (text := by_name[entry.name].text) is not None and entry.size <= _limit(entry, dist_info)
         },
         opened=tuple(opened for content in contents for opened in content.opened),
         skipped=skipped,
@@ -140,7 +141,12 @@ def _is_text(entry: Entry, dist_info: str) -> bool:
     if entry.name in (f"{dist_info}/METADATA", f"{dist_info}/WHEEL"):
         return True
     known = entry.name.rpartition("/")[2] in ("__init__.py", "_distributor_init.py")
-    return entry.size <= _MAX_TEXT and (known or entry.name.startswith(f"{dist_info}/"))
+    return entry.size <= _limit(entry, dist_info) and (known or entry.name.startswith(f"{dist_info}/"))
+
+
+def _limit(entry: Entry, dist_info: str) -> int:
+    # A manifest names every function of its libraries: OpenBLAS with an adapter over all of it has 30,000.
+    return _MAX_REQUIRED_TEXT if entry.name == f"{dist_info}/{MANIFEST}" else _MAX_TEXT
 
 
 def _check_sizes(entries: Sequence[Entry], dist_info: str) -> None:
