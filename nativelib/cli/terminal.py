@@ -7,6 +7,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from nativelib.cli import github
 from nativelib.cli.progress import shown
 from nativelib.cli.table import layout
 from nativelib.cli.text import printable
@@ -35,6 +36,7 @@ class Terminal:
         self.json = json
         self.quiet = quiet
         self.environ = environ
+        self._annotated = github.wanted(environ)
         self._consoles: dict[str, Console] = {}
 
     def _console(self, stream: str) -> Console:
@@ -86,9 +88,12 @@ class Terminal:
             console = self._console("stderr")
             console.print(f"{finding.severity.value} {finding.code.value}", style=_STYLE[finding.severity], end=" ")
             prefix = f"{of}: " if of and finding.where not in of else ""
-            console.print(f"{printable(f'{prefix}{finding.where}')}: {_paragraph(finding.message)}")
+            where = self._paragraph(f"{prefix}{finding.where}")
+            console.print(f"{where}: {self._paragraph(finding.message)}")
             if finding.remedy:
-                console.print(f"      {_paragraph(finding.remedy)}", style="dim")
+                console.print(f"      {self._paragraph(finding.remedy)}", style="dim")
+            if self._annotated:
+                console.print(printable(github.annotation(finding, where)))
 
     def failure(self, findings: Iterable[Finding]) -> None:
         """Print the findings of a command that could not run, in JSON as well."""
@@ -105,7 +110,7 @@ class Terminal:
         with shown(lambda: self._console("stderr")) as report:
             yield report
 
-
-def _paragraph(text: str) -> str:
-    """Return *text* with its lines, of a compiler's output for example, indented so that none looks like a finding."""
-    return "\n      ".join(printable(line.expandtabs()) for line in text.split("\n"))
+    def _paragraph(self, text: str) -> str:
+        """Return *text* with its lines, as of a compiler, indented so that none looks like a finding."""
+        lines = [printable(line.expandtabs()) for line in text.split("\n")]
+        return "\n      ".join(map(github.harmless, lines) if self._annotated else lines)
