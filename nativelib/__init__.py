@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nativelib.pipeline.inspect import InspectRequest, WheelReport, inspect_wheels
     from nativelib.pipeline.repair import RepairResult, apply_plan, plan_repair, repair_wheels
     from nativelib.pipeline.shim import ShimRequest, make_shim
+    from nativelib.pipeline.verify import VerifyRequest, VerifyResult, verify_wheels
     from nativelib.plan.serial import plan_from_json, plan_to_json
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "RepairRequest",
     "RepairResult",
     "ShimRequest",
+    "VerifyRequest",
+    "VerifyResult",
     "WheelReport",
     "__version__",
     "apply_plan",
@@ -43,6 +46,7 @@ __all__ = [
     "plan_repair",
     "plan_to_json",
     "repair_wheels",
+    "verify_wheels",
 ]
 
 
@@ -52,6 +56,7 @@ _HOMES = {
     "nativelib.pipeline.inspect": ("InspectRequest", "WheelReport", "inspect_wheels"),
     "nativelib.pipeline.repair": ("RepairResult", "apply_plan", "plan_repair", "repair_wheels"),
     "nativelib.pipeline.shim": ("ShimRequest", "make_shim"),
+    "nativelib.pipeline.verify": ("VerifyRequest", "VerifyResult", "verify_wheels"),
     "nativelib.plan.serial": ("plan_from_json", "plan_to_json"),
 }
 

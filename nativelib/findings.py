@@ -24,7 +24,8 @@ class Severity(StrEnum):
 class Code(StrEnum):
     """Stable codes.
 
-    The hundreds digit is the room that speaks: 1 reading, 2 needs, 3 proof, 4 metadata, 5 hook, 6 policy, 7 spec.
+    The hundreds digit is the room that speaks: 1 reading, 2 needs, 3 proof, 4 metadata, 5 hook, 6 policy, 7 spec,
+    8 verification.
     """
 
     NOT_FOUND = "NL101"
@@ -92,6 +93,16 @@ class Code(StrEnum):
     ADAPTER_NAMES = "NL710"
     ADAPTER_ABI = "NL711"
     ADAPTER_CHECK = "NL712"
+
+    NOT_INSTALLABLE = "NL801"
+    IMPORT_FAILED = "NL802"
+    UNDEFINED_SYMBOL = "NL803"
+    OTHER_COPY = "NL804"
+    SECOND_COPY = "NL805"
+    COMMAND_FAILED = "NL806"
+    FORK_FAILED = "NL807"
+    NOT_OPENED = "NL808"
+    NOT_TRIED = "NL809"
 
     INTERNAL = "NL901"
 

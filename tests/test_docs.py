@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).resolve().parent.parent
 _DOCUMENTS = (
-    *("README.md", "docs/findings.md", "docs/reference.md", "docs/design.md", "docs/building.md"),
+    *("README.md", "docs/findings.md", "docs/reference.md", "docs/design.md", "docs/building.md", "docs/verify.md"),
     "examples/openblas/README.md",
 )
 _TEXT = {name: (_ROOT / name).read_text(encoding="utf-8") for name in _DOCUMENTS}

@@ -83,6 +83,7 @@ def test_the_schemas_are_valid_and_complete() -> None:
         "repair.json",
         "shim.json",
         "show.json",
+        "verify.json",
     } <= set(SCHEMAS)
     for name, schema in SCHEMAS.items():
         Draft202012Validator.check_schema(schema)

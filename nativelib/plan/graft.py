@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.wheel import Place
 
+_HASH = re.compile(r"-[0-9a-f]{8}(?=\.|$)")
 _BEFORE_SO = re.compile(r"^(?P<stem>.+?)(?P<suffix>\.so(\..*)?)$")
 
 ORIGIN = "$ORIGIN"
@@ -30,6 +31,11 @@ def hashed_name(soname: str, sha256: str) -> str:
     match = _BEFORE_SO.match(soname)
     stem, suffix = (match["stem"], match["suffix"]) if match else (soname, "")
     return soname if stem.endswith(f"-{short}") else f"{stem}-{short}{suffix}"
+
+
+def plain_name(name: str) -> str:
+    """Return *name* without the hash that an earlier graft put into it."""
+    return _HASH.sub("", name)
 
 
 def unique_soname(soname: str, import_name: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-import re
 from typing import TYPE_CHECKING, Any
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
 from nativelib.facts.package import make_purl
+from nativelib.plan.graft import plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _MAX_EXPRESSION = 500
 _SYSTEM_DIRECTORIES = ("/lib64", "/usr/lib64", "/lib", "/usr/lib")
-_GRAFTED_NAME = re.compile(r"-[0-9a-f]{8}(?=\.|$)")
 
 
 def component(
@@ -103,7 +102,7 @@ def without_grafts(present: str, removed: Collection[str], *, last: bool) -> str
     is left that was grafted, and every package goes. A document without such packages is returned as it is.
     """
     document = _parsed(present)
-    names = {_GRAFTED_NAME.sub("", posixpath.basename(member)) for member in removed}
+    names = {plain_name(posixpath.basename(member)) for member in removed}
     paths = (f"{directory}/{name}" for directory in _SYSTEM_DIRECTORIES for name in names)
     digests = {hashlib.sha256(path.encode("utf-8", "replace")).hexdigest() for path in paths}
     packages = {ref for item in _objects(document, "components") if "#" in (ref := _ref(item))}

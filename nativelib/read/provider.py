@@ -53,9 +53,14 @@ def read_provider(
         raise ReadError.of(Code.NOT_FOUND, text, f"It cannot be read: {cause.strerror}.") from cause
 
 
-def _read(text: str, *, python: str | None, imported: Collection[str], search: Sequence[str] | None) -> Provider:
+def split_target(text: str) -> tuple[str | None, str]:
+    """Return the soname of ``SONAME=X``, or ``None``, and X."""
     match = _FOR_SONAME.match(text)
-    only, target = (match["soname"], match["target"]) if match else (None, text)
+    return (match["soname"], match["target"]) if match else (None, text)
+
+
+def _read(text: str, *, python: str | None, imported: Collection[str], search: Sequence[str] | None) -> Provider:
+    only, target = split_target(text)
     path = Path(target)
     if target.endswith(".whl") or path.is_file():
         return _from_wheel(path, text, only, imported)
@@ -159,7 +164,7 @@ def _from_distribution(
     files: dict[Place, ElfFacts] = {}
     site = str(distribution.locate_file(""))
     for entry in entries:
-        place = _installed_place(site, entry.as_posix())
+        place = installed_place(site, entry.as_posix())
         if place is None or ".so" not in entry.name:
             continue
         located = Path(str(distribution.locate_file(entry)))
@@ -180,7 +185,7 @@ def _from_distribution(
     )
 
 
-def _installed_place(site: str, name: str) -> Place | None:
+def installed_place(site: str, name: str) -> Place | None:
     """Return where the file *name*, as RECORD has it, is in relation to the directory *site*.
 
     The way out to the data scheme leads through lib/pythonX.Y/site-packages. Installers spell it in full (pip:
