@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 TOP = HERE.parents[1]
 DOCS = TOP / "docs"
+STEPS = ("verify", "look", "work", "tests", "forks")
 MARK = ".nativelib-showcase"
 """The file by which a working directory is known as the showcase's own."""
 BEGIN, END = "<!-- begin of what `make showcase WRITE=1` writes -->", "<!-- end -->"
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         results = _run(options)
         wrong = report.shortcomings(results)
         say(f"\n{report.render(results)}\n")
-        for line in results["left_out"]:
+        for line in _remarks(results):
             say(line)
         if options.write:
             _write(results)
@@ -72,7 +73,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--seconds", type=float, default=1.0, help="seconds for a workload in a round (1; 0.5 if quick)"
     )
-    parser.add_argument("--only", choices=("look", "work", "tests", "forks"), action="append", help="measure only this")
+    parser.add_argument("--only", choices=STEPS, action="append", help="of what follows the repair, do this alone")
     parser.add_argument("--keep", action="store_true", help="take wheels and environments of the last run, if they fit")
     parser.add_argument("--work", type=_absolute, default=TOP / "build" / "showcase", help="where to work")
     parser.add_argument("--write", action="store_true", help="write plot and tables to docs/")
@@ -96,7 +97,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     runner.log.write_text(f"# What the showcase ran, in {work}\n", encoding="utf-8")
     results, both = _stacks(runner, cache, options)
     parts = [name for name in ("numpy", "scipy", "sklearn", "xgboost", "lightgbm", "torch") if name in results["parts"]]
-    wanted = options.only or ("look", "work", "tests", "forks")
+    wanted = options.only or STEPS
     rounds, seconds = (2, 0.5) if options.quick else (options.rounds, options.seconds)
     say("[4/7] what a process looks like")
     results["process"] = measure.look(both, parts, rounds) if "look" in wanted else {}
@@ -130,9 +131,10 @@ def _stacks(runner: Runner, cache: Path, options: argparse.Namespace) -> tuple[d
         repaired = stacks.repair(runner, wheels, libraries)
         text = json.dumps({"key": key, "libraries": list(map(str, libraries)), "repaired": repaired})
         kept.write_text(text, encoding="utf-8")
-    say("[3/7] environments")
     house = cache / "pypi"
     shared = [Path(wheel["output"]) for wheel in repaired]
+    say("[3/7] proof, and environments")
+    verified = stacks.verify(runner, shared, libraries, house) if "verify" in (options.only or STEPS) else ""
     fresh = not options.keep
     both = {
         "untouched": stacks.install(runner, "untouched", wheels, [house], fresh),
@@ -147,8 +149,14 @@ def _stacks(runner: Runner, cache: Path, options: argparse.Namespace) -> tuple[d
         "parts": [re.sub(r"^scikit_learn$", "sklearn", wheel.name.split("-")[0]) for wheel in wheels],
         "installed": {name: stack.installed for name, stack in both.items()},
         "wheels": [*map(_wheel, libraries), *(_repaired(wheel) for wheel in repaired)],
+        "verified": verified,
         "left_out": left_out,
     }, both
+
+
+def _remarks(results: Mapping[str, Any]) -> list[str]:
+    """Return the lines that stand below the tables."""
+    return [*([f"{results['verified']}: all passed"] if results["verified"] else []), *results["left_out"]]
 
 
 def _wheel(path: Path) -> dict[str, Any]:
@@ -186,7 +194,7 @@ def _write(results: Mapping[str, Any]) -> None:
     head, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     tail = rest.partition(END)[2]
     said = f"Measured on {where}, {machine['libc']}, Python {machine['python']}."
-    body = "\n\n".join([BEGIN, said, report.render(results), *results["left_out"], END])
+    body = "\n\n".join([BEGIN, said, report.render(results), *_remarks(results), END])
     page.write_text(head + body + tail, encoding="utf-8")
 
 

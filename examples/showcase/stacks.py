@@ -166,6 +166,20 @@ def repair(runner: Runner, wheels: Sequence[Path], libraries: Sequence[Path]) ->
     return list(answer["wheels"])
 
 
+def verify(runner: Runner, wheels: Sequence[Path], libraries: Sequence[Path], house: Path) -> str:
+    """Prove by running them that the repaired wheels use the libraries; return what was proven, in a line.
+
+    XGBoost is left out, because pip would ask for NVIDIA's libraries. Raise `DemoError` with the findings.
+    """
+    chosen = [str(wheel) for wheel in wheels if not wheel.name.startswith("xgboost-")]
+    words = [word for library in libraries for word in ("--provided-by", str(library))]
+    links = [word for place in (house, libraries[0].parent) for word in ("--find-links", str(place))]
+    answer = runner.nativelib("verify", "--no-index", *links, *words, "--timeout", "600", *chosen)
+    checks = [check for part in (answer, *answer.get("wheels", ())) for check in part.get("checks", ())]
+    names = ", ".join(Path(wheel).name.split("-")[0] for wheel in chosen)
+    return f"nativelib verify: {len(checks)} checks of {names}"
+
+
 def install(runner: Runner, name: str, wheels: Sequence[Path], houses: Sequence[Path], fresh: bool) -> Stack:
     """Make the environment `name` and install `wheels` into it, with what they need from the directories `houses`."""
     environment = runner.directory / f"env-{name}"
