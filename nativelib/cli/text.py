@@ -29,10 +29,10 @@ def describe(action: Action) -> str:
             return name
         case Assemble(member=name, needed=needed):
             return f"{name} over {', '.join(needed)}"
-        case Move(member=name, renamed_from=old):
-            return f"{name}, which was {old}"
         case Adapt(member=name, needed=needed, forwards=forwards):
             return f"{name}: {len(forwards)} names for functions of {', '.join(needed)}"
+        case Move(member=name, renamed_from=old):
+            return f"{name}, which was {old}"
         case Drop(member=name):
             return name
 

@@ -104,9 +104,8 @@ def _parse(table: Table) -> AdapterRule:
     for key in ("soname", "target"):
         if key not in table:
             table.fail(key, "An adapter needs it.")
-    every = table.holds_text("symbols")
-    if every:
-        table.choice("symbols", [_ALL])
+    text = table.holds_text("symbols")
+    every = text and table.choice("symbols", [_ALL]) is not None
     renamed = table.table("rename")
     rule = AdapterRule(
         soname=table.text("soname", file_stem) or "",
@@ -114,13 +113,13 @@ def _parse(table: Table) -> AdapterRule:
         prefix=table.text("prefix", _affix) or "",
         suffix=table.text("suffix", _affix) or "",
         every=every,
-        symbols=() if every else table.texts("symbols", symbol_name),
+        symbols=() if text else table.texts("symbols", symbol_name),
         symbols_file=table.text("symbols-file", one_line),
         wheels=table.texts("from", _wheel_path),
         rename=MappingProxyType(dict(renamed.pairs(_rename)) if renamed else {}),
         blas_int=table.choice("blas-int", BLAS_INT),
     )
-    if not (every or rule.symbols or rule.symbols_file or rule.wheels or rule.rename):
+    if all(table.lacks(key) for key in ("symbols", "symbols-file", "from", "rename")):
         remedy = 'Write from = ["consumer.whl"], symbols = [...], symbols-file = "..." or symbols = "all".'
         table.fail("", "Nothing says which names the adapter has.", remedy)
     if every and not (rule.prefix or rule.suffix):

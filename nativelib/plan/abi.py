@@ -23,11 +23,6 @@ _WIDE = "USE64BITINT"
 _OPENMP = frozenset({"GOMP_parallel", "__kmpc_fork_call"})
 
 
-def takes_64_bits(name: str) -> bool:
-    """Return whether the BLAS or LAPACK function *name* says that its integers have 64 bits."""
-    return _ILP64.search(name) is not None
-
-
 def abi_findings(
     providers: Sequence[Provider], used: Mapping[str, Mapping[str, frozenset[Symbol]]], options: RepairOptions
 ) -> list[Finding]:
@@ -45,7 +40,7 @@ def abi_findings(
         if "blas-int" in options.require_abi:
             continue
         names = {symbol.name for symbols in used.get(provider.name, {}).values() for symbol in symbols}
-        wide = sorted(filter(takes_64_bits, names))
+        wide = sorted(name for name in names if takes_64_bits(name))
         if wide and declared.get("blas-int") == "32":
             text = (
                 f"The wheel calls {wide[0]}, which takes 64-bit integers, and {provider.label} declares blas-int = 32."
@@ -60,6 +55,11 @@ def abi_findings(
                 warning(Code.ABI_UNKNOWN, provider.origin, text, "Say so if you know it: --require-abi blas-int=64.")
             )
     return out
+
+
+def takes_64_bits(name: str) -> bool:
+    """Return whether the BLAS or LAPACK function *name* says that its integers have 64 bits."""
+    return _ILP64.search(name) is not None
 
 
 def _declared(provider: Provider, *libraries: ProvidedLibrary) -> dict[str, str]:

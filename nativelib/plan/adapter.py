@@ -15,7 +15,7 @@ from nativelib.facts.adapter import ARCHITECTURES
 from nativelib.facts.elf import ElfFacts, Import, Symbol
 from nativelib.facts.spec import SonameRule
 from nativelib.findings import Code, error
-from nativelib.plan.abi import takes_64_bits
+from nativelib.plan.abi import openblas_abi, takes_64_bits
 from nativelib.plan.adapter_names import adapter_names
 from nativelib.plan.graft import unique_soname
 from nativelib.plan.needs import Answer, Need
@@ -240,10 +240,13 @@ def _abi_findings(asked: AskedAdapter, target: Target, ground: AdapterGround) ->
         message = f"{target.label} does not declare whether integers of {target.soname} have 32 or 64 bits."
         remedy = 'Write blas-int = "32" or "64" into [tool.nativelib.abi] of that library wheel.'
         out.append(error(Code.ADAPTER_ABI, where, message, remedy))
-    widths = {f"{target.label} ({target.soname})": target.blas_int, ground.label: ground.spec.abi.get("blas-int")}
+    widths = {ground.label: ground.spec.abi.get("blas-int"), f"{target.label} ({target.soname})": target.blas_int}
+    if target.provider is None:
+        del widths[ground.label]
+    widths[f"the configuration of {target.soname}"] = openblas_abi(target.facts).get("blas-int")
     for label, width in widths.items():
         if None not in (width, rule.blas_int) and width != rule.blas_int:
-            message = f"Consumers pass integers of {rule.blas_int} bits, and {label} declares {width}."
+            message = f"Consumers pass integers of {rule.blas_int} bits, and {label} says {width}."
             out.append(error(Code.ADAPTER_ABI, where, message, "Forward to a library that is built that way."))
     return out
 

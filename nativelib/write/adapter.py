@@ -234,7 +234,8 @@ def _hash_table(forwards: Sequence[tuple[str, str]], first: int) -> tuple[bytes,
     # Twelve bits a symbol, as binutils; two of them are set for each.
     words = 1 << (len(forwards) * 12 // 64).bit_length()
     shift = 5 + words.bit_length()
-    hashed = sorted((_gnu_hash(name) % buckets, _gnu_hash(name), name, target) for name, target in forwards)
+    values = {name: _gnu_hash(name) for name, _ in forwards}
+    hashed = sorted((values[name] % buckets, values[name], name, target) for name, target in forwards)
     bloom, starts, chain = [0] * words, [0] * buckets, []
     for index, (bucket, value, _, _) in enumerate(hashed):
         bloom[value // 64 % words] |= 1 << value % 64 | 1 << (value >> shift) % 64
@@ -247,7 +248,7 @@ def _hash_table(forwards: Sequence[tuple[str, str]], first: int) -> tuple[bytes,
 
 def _gnu_hash(name: str) -> int:
     value = 5381
-    for byte in name.encode():
+    for byte in name.encode(errors="surrogatepass"):
         value = (value * 33 + byte) & 0xFFFFFFFF
     return value
 
