@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nativelib.facts.trial import Check, Mapped, Result, Verdict
 from nativelib.findings import Code, Finding, error, listing, warning
 from nativelib.plan.graft import plain_name
-from nativelib.plan.needs import is_graft
+from nativelib.plan.vendored import is_graft
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
