@@ -31,17 +31,20 @@ def draw(workloads: Sequence[Mapping[str, Any]], subtitle: str) -> str:
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"',
         f'  font-family="system-ui, sans-serif" font-size="13" fill="{TEXT}" role="img">',
-        "<title>Milliseconds per turn of programs that alternate between libraries; less is better</title>",
+        f"<title>{escape(_TITLE)}</title>",
         f'<text x="0" y="18" font-size="15" font-weight="600">{escape(_TITLE)}</text>',
         *_legend(),
     ]
     for number, workload in enumerate(rows):
         out += _group(workload, TOP + number * group, scale)
-    out.append(f'<text x="0" y="{height - 6}" font-size="11">{escape(subtitle)}</text>')
+    out.append(f'<text x="0" y="{height - 6}" font-size="11">{escape(_NOTE + subtitle)}</text>')
     return "\n".join([*out, "</svg>"]) + "\n"
 
 
-_TITLE = "Milliseconds per turn, programs that alternate between libraries (less is better)"
+_TITLE = "Milliseconds per turn of programs that alternate between libraries (less is better)"
+
+
+_NOTE = "In brackets: times as long as when shared. "
 
 
 def _legend() -> list[str]:
@@ -49,7 +52,7 @@ def _legend() -> list[str]:
     for colour, label in MODES.values():
         out.append(f'<rect x="{x}" y="32" width="12" height="12" rx="2" fill="{colour}"/>')
         out.append(f'<text x="{x + 18}" y="43">{escape(label)}</text>')
-        x += 40 + 7 * len(label)
+        x += 44 + round(7.4 * len(label))
     return out
 
 
@@ -61,7 +64,7 @@ def _group(workload: Mapping[str, Any], top: float, scale: float) -> list[str]:
         value = median(workload, mode)
         y = top + number * BAR
         length = max(1.0, value * scale)
-        times = f"  ({value / best:.1f} times)" if mode != "shared" else ""
+        times = f" ({value / best:.1f} x)" if mode != "shared" else ""
         out.append(f'<rect x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR - 3}" rx="2" fill="{colour}"/>')
         out.append(f'<text x="{LEFT + length + 6:.1f}" y="{y + 10}" font-size="11">{value:.2f}{times}</text>')
     return out
