@@ -33,8 +33,8 @@ MODES: dict[str, tuple[str, dict[str, str]]] = {
 }
 """Columns of the table: which environment, and with which variables."""
 METHODS = ("os", "multiprocessing", "futures")
-PATIENCE = 20.0
-"""Seconds after which a forked child is held to hang; a good one takes less than two, most of it for imports."""
+PATIENCE = 120.0
+"""Seconds after which a program that forks is ended, should it not do so itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,8 @@ MODES = {
     "passive": ("#b98a2f", "as published, OMP_WAIT_POLICY=PASSIVE"),
     "shared": ("#2f9e6e", "sharing one OpenMP runtime"),
 }
+_TITLE = "Milliseconds per turn of programs that alternate between libraries (less is better)"
+_NOTE = "In brackets: times as long as when shared. "
 
 
 def draw(workloads: Sequence[Mapping[str, Any]], subtitle: str) -> str:
@@ -39,12 +41,6 @@ def draw(workloads: Sequence[Mapping[str, Any]], subtitle: str) -> str:
         out += _group(workload, TOP + number * group, scale)
     out.append(f'<text x="0" y="{height - 6}" font-size="11">{escape(_NOTE + subtitle)}</text>')
     return "\n".join([*out, "</svg>"]) + "\n"
-
-
-_TITLE = "Milliseconds per turn of programs that alternate between libraries (less is better)"
-
-
-_NOTE = "In brackets: times as long as when shared. "
 
 
 def _legend() -> list[str]:

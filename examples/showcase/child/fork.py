@@ -1,16 +1,19 @@
 """Compute in the parent, fork, compute in the child: ``python fork.py METHOD PART``.
 
-It ends with 0 if the child has answered. METHOD is ``os``, ``multiprocessing`` or ``futures``. A child that hangs is
-for the caller to end, with the process group.
+It ends with 0 if the child has answered. METHOD is ``os``, ``multiprocessing`` or ``futures``. When the child hangs,
+the whole process group is killed, so the caller gives it one of its own.
 """
 
 import concurrent.futures
 import multiprocessing
 import os
+import signal
 import sys
 
 from parts import PARTS
 
+LIMIT = 10
+"""Seconds for a child to compute what takes it milliseconds. Imports and models are done before."""
 CALL = None
 """What parent and child compute; a global, because a forked child inherits it and nothing can be pickled."""
 
@@ -52,6 +55,8 @@ def main():
     global CALL  # noqa: PLW0603
     CALL = PARTS[sys.argv[2]]()
     compute()
+    signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
+    signal.alarm(LIMIT)
     good = METHODS[sys.argv[1]]()
     compute()
     sys.exit(0 if good else 1)
