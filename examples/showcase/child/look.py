@@ -13,7 +13,7 @@ FAMILIES = {
     "Fortran": r"libgfortran.*\.so",
 }
 # A linker's script is no library, and these two hold no BLAS: an adapter forwards, the other one runs once.
-SMALL = 2**20
+SMALL = 2**23
 MODULES = {"sklearn": "sklearn.ensemble", "scipy": "scipy.linalg"}
 
 
