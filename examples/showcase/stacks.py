@@ -73,14 +73,17 @@ def _version(files: Sequence[Path], package: str) -> str:
 
 
 def _compile(runner: Runner, prefix: Path) -> None:
-    """Compile the two small libraries of native/ into the prefix."""
+    """Compile the two small libraries of native/ into the prefix.
+
+    Their names do not begin with those of OpenBLAS and libgomp: threadpoolctl would take them for these.
+    """
     target = prefix / "lib" / "showcase"
     target.mkdir(exist_ok=True)
     [gomp] = prefix.glob("lib/*-linux-*/libgomp.so.1")
-    sources = {"libgomp_fork": ("gomp_fork.c", [gomp])}
+    sources = {"libfork_gomp": ("fork_gomp.c", [gomp])}
     for stem in OPENBLAS.values():
         [openblas] = prefix.glob(f"lib/*/*/{stem}.so.0")
-        sources[f"{stem}_start"] = ("openblas_start.c", [openblas, gomp])
+        sources[f"libstart_{stem[3:]}"] = ("start_openblas.c", [openblas, gomp])
     for name, (source, libraries) in sources.items():
         soname = f"{name}.so.0"
         command = ["gcc", "-shared", "-fPIC", "-O2", f"-Wl,-soname,{soname}", "-Wl,--no-as-needed"]

@@ -12,7 +12,7 @@ FAMILIES = {
     "OpenMP": r"lib(gomp|iomp5|omp)\b.*\.so",
     "Fortran": r"libgfortran.*\.so",
 }
-# A linker's script is no library, and these two hold no BLAS: an adapter forwards, the other one runs once.
+# An adapter has the name of an OpenBLAS, and holds none.
 SMALL = 2**23
 MODULES = {"sklearn": "sklearn.ensemble", "scipy": "scipy.linalg"}
 
@@ -25,7 +25,6 @@ def mapped():
         family: [path for path in paths if re.match(pattern, Path(path).name)] for family, pattern in FAMILIES.items()
     }
     families["OpenBLAS"] = [path for path in families["OpenBLAS"] if Path(path).stat().st_size > SMALL]
-    families["OpenMP"] = [path for path in families["OpenMP"] if "fork" not in Path(path).name]
     return families
 
 
