@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lint test test-long conformance fuzz demo demo-check bench policy-check clean
+.PHONY: help venv lint test test-long conformance fuzz demo demo-check showcase bench policy-check clean
 
 help:  ## this list
 	@echo "make targets of nativelib:"
@@ -51,6 +51,9 @@ demo: demo-check $(STAMP)  ## OpenBLAS and OpenMP as wheels, and consumers of th
 demo-check:
 	@test -e $(STAMP) || ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		$(PYTHON) -B examples/openblas/demo.py --check
+
+showcase: $(STAMP)  ## published wheels, untouched and on one OpenMP runtime: about 45 minutes [QUICK=1] [TORCH=WHEEL] [WRITE=1]
+	@$(BIN)/python examples/showcase/showcase.py $(if $(QUICK),--quick) $(if $(TORCH),--torch "$(TORCH)") $(if $(WRITE),--write)
 
 policy-check: $(STAMP)  ## compare the policy data with the newest auditwheel
 	$(BIN)/python tools/policy_data.py --check --newest

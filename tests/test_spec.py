@@ -118,6 +118,7 @@ def test_every_key_of_the_spec() -> None:
         ('headers = [{ glob = "x", to = "../y" }]', "headers[0].to", "'..'"),
         ("headers = [3]", "headers[0]", "a string, not a number"),
         ('soname = "uniqe"', "soname", "'unique', 'keep'"),
+        ('soname = "lib/libx.so"', "soname", "a soname such as 'libfoo.so.1'"),
         ('soname = "unique"\nsingleton = true', "soname", "contradicts"),
         ('singleton = "yes"', "singleton", "true or false, not a string"),
         ('alias = ["lib/libx.so"]', "alias[0]", "not a path"),

@@ -39,15 +39,8 @@ def from_debian(runner: Runner, cache: Path, tree: Path) -> Tree:
             f"{BY_PREFIX}\n"
             "The prefix needs lib/libopenblas.so.0 and include/cblas.h."
         )
-    architecture = runner.run(["dpkg", "--print-architecture"]).stdout.strip()
-    debs = cache / f"{_release()}-{architecture}"
-    files = _cached(debs)
-    if files is None:
-        _download(runner, debs, architecture)
-        files = _cached(debs)
-    if files is None:
-        raise DemoError(f"apt-get downloaded, but {debs} does not hold one file of each package")
-    _unpack(files, tree)
+    files = fetch(runner, cache, PACKAGES, optional=(f"libgomp1-{_architecture(runner)}-cross",))
+    unpack(files, tree, WANTED)
     version = re.match(
         r"libgomp1_(?:\d+%3a)?(\d+(?:\.\d+)*)", next(f.name for f in files if f.name.startswith("libgomp1_"))
     )
@@ -59,22 +52,48 @@ def from_debian(runner: Runner, cache: Path, tree: Path) -> Tree:
     )
 
 
+def fetch(
+    runner: Runner, cache: Path, packages: Sequence[str], *, newest: str = "", optional: Sequence[str] = ()
+) -> tuple[Path, ...]:
+    """Return the files of `packages`, downloaded below `cache` unless they are there.
+
+    With them comes gcc-N-base, in which the licences of GCC's libraries lie. `newest` is the beginning of a package's
+    name that ends in a number: of those the highest is taken, too. What is `optional` may be missing. Raise `DemoError`
+    if a download fails.
+    """
+    architecture = _architecture(runner)
+    debs = cache / f"{_release()}-{architecture}"
+    wanted = [*packages, "gcc-*-base", *([f"{newest}*"] if newest else [])]
+    files = _cached(debs, wanted, optional)
+    if files is None:
+        _download(runner, debs, architecture, packages, newest, optional)
+        files = _cached(debs, wanted, optional)
+    if files is None:
+        raise DemoError(f"apt-get downloaded, but {debs} does not hold one file of each package")
+    return files
+
+
+def _architecture(runner: Runner) -> str:
+    return runner.run(["dpkg", "--print-architecture"]).stdout.strip()
+
+
 def _release() -> str:
     text = Path("/etc/os-release").read_text(encoding="utf-8") if Path("/etc/os-release").exists() else ""
     values = dict(re.findall(r'^(ID|VERSION_ID)="?([\w.]+)"?$', text, re.MULTILINE))
     return f"{values.get('ID', 'unknown')}-{values.get('VERSION_ID', 'rolling')}"
 
 
-def _cached(debs: Path) -> tuple[Path, ...] | None:
-    """Return the package files, or None if one is missing. The licence of GCC's libraries lies in gcc-N-base."""
-    patterns = [*(f"{name}_*.deb" for name in PACKAGES), "gcc-*-base_*.deb"]
-    found = [sorted(debs.glob(pattern)) for pattern in patterns]
+def _cached(debs: Path, wanted: Sequence[str], optional: Sequence[str]) -> tuple[Path, ...] | None:
+    """Return a file for each pattern of `wanted`, and what there is of `optional`; None if one is missing."""
+    found = [sorted(debs.glob(f"{name}_*.deb")) for name in wanted]
     if not all(found):
         return None
-    return (*(files[-1] for files in found), *sorted(debs.glob("libgomp1-*-cross_*.deb")))
+    return (*(files[-1] for files in found), *(file for name in optional for file in debs.glob(f"{name}_*.deb")))
 
 
-def _download(runner: Runner, debs: Path, architecture: str) -> None:
+def _download(
+    runner: Runner, debs: Path, architecture: str, packages: Sequence[str], newest: str, optional: Sequence[str]
+) -> None:
     """Fetch the packages with an apt state of our own: an empty status file and private lists need no root."""
     state = debs / "apt"
     for directory in ("lists/partial", "cache/archives/partial"):
@@ -97,19 +116,27 @@ def _download(runner: Runner, debs: Path, architecture: str) -> None:
     try:
         text = _apt(here, ["apt-cache", "show", "libgomp1"], "apt-cache show libgomp1").stdout
         base = re.search(r"\bgcc-\d+-base\b", text)
-        packages = [*PACKAGES, *([base[0]] if base else [])]
-        first = f"apt-get download {packages[0]} {packages[1]} ... ({len(packages)} packages)"
-        _apt(here, ["apt-get", "download", *packages], first)
+        names = [*packages, *([base[0]] if base else []), *_newest(here, newest)]
+        first = f"apt-get download {names[0]} {names[1]} ... ({len(names)} packages)"
+        _apt(here, ["apt-get", "download", *names], first)
     except DemoError as problem:
         raise DemoError(
             f"{problem}\n\napt cannot fetch the packages of OpenBLAS. Is the network there? If apt's sources do not "
             f"have them, name the prefix of an OpenBLAS:\n{BY_PREFIX}"
         ) from problem
-    # Another build of the same runtime, which the cross compilers of other machines use. Not every release has it.
-    other = f"libgomp1-{architecture}-cross"
-    _apt(here, ["apt-get", "download", other], f"apt-get download {other}", may_fail=True)
+    # Such as another build of the same runtime, which the cross compilers of other machines use: not in every release.
+    for other in optional:
+        _apt(here, ["apt-get", "download", other], f"apt-get download {other}", may_fail=True)
     shutil.rmtree(state)
     (debs / "apt.conf").unlink()
+
+
+def _newest(here: Runner, beginning: str) -> list[str]:
+    if not beginning:
+        return []
+    names = _apt(here, ["apt-cache", "pkgnames", beginning], f"apt-cache pkgnames {beginning}").stdout.split()
+    numbers = [int(name[len(beginning) :]) for name in names if name[len(beginning) :].isdecimal()]
+    return [f"{beginning}{max(numbers)}"] if numbers else []
 
 
 def _apt(
@@ -118,8 +145,11 @@ def _apt(
     return runner.run([command[0], "-c", "apt.conf", "-q", *command[1:]], show=show, may_fail=may_fail)
 
 
-def _unpack(files: Sequence[Path], tree: Path) -> None:
-    """Unpack libraries, headers and licences, not the 100 MB of static libraries. Nothing happens if it was done."""
+def unpack(files: Sequence[Path], tree: Path, wanted: re.Pattern[str]) -> None:
+    """Unpack the members whose names are `wanted` to `tree`; nothing happens if it was done.
+
+    So the 100 MB of static libraries stay packed. Raise `DemoError` for a damaged package, which is removed.
+    """
     mark, content = tree / ".unpacked", "\n".join(file.name for file in files)
     if mark.exists() and mark.read_text(encoding="utf-8") == content:
         say(f"  {tree.name}: {len(files)} packages are unpacked already")
@@ -129,14 +159,14 @@ def _unpack(files: Sequence[Path], tree: Path) -> None:
     say(f"  unpack {len(files)} packages to {tree.name}")
     for file in files:
         try:
-            _extract(file, tree)
+            _extract(file, tree, wanted)
         except (tarfile.TarError, EOFError, subprocess.CalledProcessError) as problem:
             file.unlink()
             raise DemoError(f"{file} was damaged and has been removed; start again") from problem
     mark.write_text(content, encoding="utf-8")
 
 
-def _extract(file: Path, tree: Path) -> None:
+def _extract(file: Path, tree: Path, wanted: re.Pattern[str]) -> None:
     """Raise `tarfile.TarError`, `EOFError` or `CalledProcessError` if `file` is not a whole package."""
     with (
         subprocess.Popen(["dpkg-deb", "--fsys-tarfile", file], stdout=subprocess.PIPE) as process,
@@ -145,7 +175,7 @@ def _extract(file: Path, tree: Path) -> None:
         # Python before 3.11.4 has no filters.
         archive.extraction_filter = getattr(tarfile, "data_filter", None)
         for member in archive:
-            if WANTED.fullmatch(member.name) and not (member.isdir() and "/doc/" not in member.name):
+            if wanted.fullmatch(member.name) and not (member.isdir() and "/doc/" not in member.name):
                 archive.extract(member, tree)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, process.args)

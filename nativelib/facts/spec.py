@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -38,10 +39,11 @@ __all__ = [
 
 _SOURCES = ("prefix", "pkg-config", "build-script")
 _KEYS = (
-    *("import-name", *_SOURCES, "libraries", "headers", "programs", "licenses", "soname", "singleton", "alias"),
-    *("provided-by", "compatible", "pkg-config-names", "cmake-name", "static", "abi", "adapter"),
+    *("import-name", *_SOURCES, "libraries", "headers", "programs", "licenses", "soname", "singleton", "incumbent"),
+    *("alias", "provided-by", "compatible", "pkg-config-names", "cmake-name", "static", "abi", "adapter"),
 )
 _WELL_KNOWN_ABI = {"blas-int": BLAS_INT, "threading": ("pthreads", "openmp", "serial")}
+_SONAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.so(\.[A-Za-z0-9._+-]+)?")
 
 
 class SonameRule(StrEnum):
@@ -50,6 +52,8 @@ class SonameRule(StrEnum):
     UNIQUE = "unique"
     """The import name becomes part of them."""
     KEEP = "keep"
+    GIVEN = "given"
+    """The spec has one library and says its soname."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +83,12 @@ class Spec:
     programs: tuple[str, ...] = ()
     licenses: tuple[str, ...] = ()
     soname: SonameRule = SonameRule.UNIQUE
+    given_soname: str | None = None
+    """The soname of the only library, if the rule is that it is given."""
     singleton: bool = False
     """Whether a process must have just one of it, whoever loads it."""
+    incumbent: tuple[str, ...] = ()
+    """Version definitions that suffice in a library which has the soname already; empty for all that this one has."""
     aliases: tuple[str, ...] = ()
     """Further sonames that consumers may have had."""
     provided_by: tuple[str, ...] = ()
@@ -155,6 +163,7 @@ def _parse_tool(table: Table, project: Project) -> Spec:
     if table.lacks("libraries"):
         table.fail("libraries", "A library wheel needs libraries.", 'For example libraries = ["lib/libfoo.so.1"].')
     singleton, version = table.flag("singleton"), project.version
+    rule, given = _soname(table, singleton=singleton)
     return Spec(
         import_name=_import_name(table, project.name),
         prefix=table.text("prefix", one_line),
@@ -164,8 +173,10 @@ def _parse_tool(table: Table, project: Project) -> Spec:
         headers=_headers(table),
         programs=table.texts("programs", glob_pattern),
         licenses=table.texts("licenses", glob_pattern),
-        soname=_soname(table, singleton=singleton),
+        soname=rule,
+        given_soname=given,
         singleton=singleton,
+        incumbent=table.texts("incumbent", one_line),
         aliases=table.texts("alias", _plain_name),
         provided_by=table.texts("provided-by", _provider),
         compatible=table.text("compatible", lambda text: _check_compatible(version, text)),
@@ -216,14 +227,25 @@ def _directory(value: str) -> str:
     return "" if value in ("", ".") else relative_path(value)
 
 
-def _soname(table: Table, *, singleton: bool) -> SonameRule:
-    text = table.choice("soname", [str(rule) for rule in SonameRule])
+def _soname(table: Table, *, singleton: bool) -> tuple[SonameRule, str | None]:
+    """Return the rule, and the soname if the rule is that it is given."""
+    text = table.text("soname", _rule_or_soname)
+    if text is not None and text not in set(SonameRule):
+        return SonameRule.GIVEN, text
     if not singleton:
-        return SonameRule(text or SonameRule.UNIQUE)
+        return SonameRule(text or SonameRule.UNIQUE), None
     if text == SonameRule.UNIQUE:
         remedy = "Leave one of them out: a singleton keeps its soname, so that all who need it find the same one."
         table.fail("soname", 'soname = "unique" contradicts singleton = true.', remedy)
-    return SonameRule.KEEP
+    return SonameRule.KEEP, None
+
+
+def _rule_or_soname(value: str) -> str:
+    rules = (SonameRule.UNIQUE, SonameRule.KEEP)
+    if value not in rules and not _SONAME.fullmatch(value):
+        words = ", ".join(repr(str(rule)) for rule in rules)
+        raise ValueError(f"It must be one of {words}, or a soname such as 'libfoo.so.1', not {value!r}.")
+    return value
 
 
 def _plain_name(value: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nativelib.facts.elf import ElfEdit
 from nativelib.facts.spec import SonameRule
+from nativelib.findings import Code, error
 from nativelib.plan.graft import depend_first, hashed_name, unique_soname
 from nativelib.plan.needs import Answer, by_requester
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from nativelib.facts.elf import ElfFacts, Libc
     from nativelib.facts.manifest import ManifestRequire
+    from nativelib.facts.spec import Spec
+    from nativelib.findings import Finding
     from nativelib.plan.inputs import LibraryInput
     from nativelib.plan.needs import Need
 
@@ -31,6 +34,8 @@ class PlannedLibrary:
     before: ElfFacts
     edit: ElfEdit
     private: bool = False
+    unique: bool = False
+    """Whether no library of the system has the soname: it was made this wheel's own, or is an adapter's."""
     forwards: tuple[tuple[str, str], ...] = ()
     """Of an adapter, which has no file before: its names, and the functions that they lead to."""
 
@@ -38,11 +43,6 @@ class PlannedLibrary:
     def facts(self) -> ElfFacts:
         """Facts after the edit."""
         return self.edit.apply_to(self.before)
-
-    @property
-    def unique(self) -> bool:
-        """Whether no library of the system has the soname: it was made this wheel's own, or is an adapter's."""
-        return self.soname != self.original_soname or bool(self.forwards)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +78,7 @@ class Layout:
 
 def planned_libraries(given: LibraryInput) -> tuple[PlannedLibrary, ...]:
     """Return the libraries with new names and edits: what the spec names, then what had to be grafted."""
-    unique = given.spec.soname is SonameRule.UNIQUE
-    names = {
-        library.source: unique_soname(library.soname, given.spec.import_name) if unique else library.soname
-        for library in given.prefix.libraries
-    }
+    names = {library.source: _new_soname(library.soname, given.spec) for library in given.prefix.libraries}
     original = {library.source: library.soname for library in given.prefix.libraries}
     before = {library.source: library.elf for library in given.prefix.libraries}
     private: dict[str, ElfFacts] = {}
@@ -103,6 +99,7 @@ def planned_libraries(given: LibraryInput) -> tuple[PlannedLibrary, ...]:
                 before=facts,
                 edit=_edit(facts, names[source], needs.get(source, ()), names, given.libc),
                 private=source in private,
+                unique=given.spec.soname is SonameRule.UNIQUE and names[source] != original[source],
             )
         )
     out += [
@@ -112,12 +109,40 @@ def planned_libraries(given: LibraryInput) -> tuple[PlannedLibrary, ...]:
             original_soname=adapter.original_soname,
             before=adapter.facts,
             edit=ElfEdit(),
+            unique=True,
             forwards=adapter.forwards,
         )
         for adapter in given.adapters
     ]
     order = depend_first([(library.soname, library.facts) for library in out])
     return tuple(sorted(out, key=lambda library: (library.private, order.index(library.soname))))
+
+
+def soname_findings(given: LibraryInput) -> list[Finding]:
+    """Return an error for each thing that the spec says about sonames and that does not fit the libraries."""
+    libraries, spec, out = given.prefix.libraries, given.spec, []
+    if spec.soname is SonameRule.GIVEN and len(libraries) != 1:
+        names = ", ".join(library.soname for library in libraries)
+        message = f"{spec.given_soname} can be the soname of one library only, and the globs take these: {names}."
+        out.append(error(Code.BAD_SPEC, "tool.nativelib.soname", message, "Narrow the globs of libraries."))
+    defined = {symbol.version for library in libraries for symbol in library.elf.exports if symbol.version}
+    out += [
+        error(
+            Code.BAD_SPEC,
+            "tool.nativelib.incumbent",
+            f"No library of the wheel exports a symbol of the version {version!r}.",
+            f"They have {', '.join(sorted(defined)) or 'none'}.",
+        )
+        for version in spec.incumbent
+        if version not in defined
+    ]
+    return out
+
+
+def _new_soname(soname: str, spec: Spec) -> str:
+    if spec.soname is SonameRule.UNIQUE:
+        return unique_soname(soname, spec.import_name)
+    return spec.given_soname or soname
 
 
 def _edit(

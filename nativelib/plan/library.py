@@ -12,7 +12,7 @@ from nativelib.facts.wheel import WheelName
 from nativelib.findings import Code
 from nativelib.plan.answers import answer_findings, raise_errors
 from nativelib.plan.dist_info import SBOM
-from nativelib.plan.layout import Layout, planned_libraries, program_edits
+from nativelib.plan.layout import Layout, planned_libraries, program_edits, soname_findings
 from nativelib.plan.library_files import function_names, library_files
 from nativelib.plan.library_manifest import alias_findings, plan_manifest, requirement_of
 from nativelib.plan.needs import system_needs
@@ -35,7 +35,7 @@ def plan_library(given: LibraryInput, options: RepairOptions) -> Plan:
     """Return the plan that makes a library wheel. Raises PlanError with every reason at once."""
     version = given.project.version or ""
     findings: list[Finding] = [*given.prefix.findings, *answer_findings(given.needs, given.outside, options)]
-    findings += alias_findings(given)
+    findings += [*alias_findings(given), *soname_findings(given)]
     raise_errors(findings, options)
     members = {library.source: library.elf for library in given.prefix.libraries}
     members |= {program.source: program.elf for program in given.prefix.programs if program.elf is not None}

@@ -14,7 +14,7 @@ from nativelib.plan.requirement import minimum
 from nativelib.plan.values import HOOK_BEGIN, HOOK_END, Generate, Graft, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nativelib.facts.elf import ElfEdit
     from nativelib.facts.manifest import ManifestRequire
@@ -68,7 +68,7 @@ def _modules(given: LibraryInput, layout: Layout, requirement: str) -> list[Acti
         "version_info": list(Version(version).release),
         "import_name": package,
         "requirement": requirement,
-        "libraries": [_library_values(library) for library in layout.offered],
+        "libraries": [_library_values(library, given.spec.incumbent) for library in layout.offered],
         "private": [library.soname for library in layout.private],
         "singleton": given.spec.singleton,
         "requires": [_require_values(require) for require in layout.requires],
@@ -100,22 +100,25 @@ def _modules(given: LibraryInput, layout: Layout, requirement: str) -> list[Acti
     ]
 
 
-def _library_values(library: PlannedLibrary) -> dict[str, Any]:
+def _library_values(library: PlannedLibrary, incumbent: Sequence[str]) -> dict[str, Any]:
     name = link_name(library.original_soname)
     return {
         "soname": library.soname,
         "original_soname": library.original_soname,
         "link_name": name if name != library.soname else "",
         "unique": library.unique,
-        "versions": {} if library.unique else version_symbols(library),
+        "versions": {} if library.unique else version_symbols(library, incumbent),
     }
 
 
-def version_symbols(library: PlannedLibrary) -> dict[str, str]:
-    """Return one exported symbol of each version node, so that a copy found in a process can be asked for it."""
+def version_symbols(library: PlannedLibrary, incumbent: Sequence[str]) -> dict[str, str]:
+    """Return one exported symbol of each version node, so that a copy found in a process can be asked for it.
+
+    *incumbent* are the nodes that suffice; all, if there are none.
+    """
     out: dict[str, str] = {}
     for symbol in sorted(library.before.exports, reverse=True):
-        if symbol.version:
+        if symbol.version and (not incumbent or symbol.version in incumbent):
             out[symbol.version] = symbol.name
     return dict(sorted(out.items()))
 

@@ -10,6 +10,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from nativelib.errors import ReadError
+from nativelib.facts.manifest import MANIFEST
 from nativelib.facts.metadata import parse_metadata, parse_wheel_text
 from nativelib.facts.progress import silent
 from nativelib.facts.record import ALGORITHMS, digest_of_hex, parse_record, record_problems
@@ -87,7 +88,11 @@ def read_wheel(
         metadata=metadata,
         wheel=wheel,
         elf={entry.name: facts for entry in entries if (facts := by_name[entry.name].elf) is not None},
-        texts={entry.name: texts[entry.name] for entry in entries if entry.name in texts and entry.size <= _MAX_TEXT},
+        texts={
+            entry.name: texts[entry.name]
+            for entry in entries
+            if entry.name in texts and entry.size <= _limit(entry, dist_info)
+        },
         opened=tuple(opened for content in contents for opened in content.opened),
         skipped=skipped,
         findings=(*(finding for content in contents for finding in content.findings), *_skip_note(skipped, name)),
@@ -162,7 +167,12 @@ def _is_text(entry: Entry, dist_info: str) -> bool:
     if entry.name in (f"{dist_info}/METADATA", f"{dist_info}/WHEEL"):
         return True
     known = entry.name.rpartition("/")[2] in ("__init__.py", "_distributor_init.py")
-    return entry.size <= _MAX_TEXT and (known or entry.name.startswith(f"{dist_info}/"))
+    return entry.size <= _limit(entry, dist_info) and (known or entry.name.startswith(f"{dist_info}/"))
+
+
+def _limit(entry: Entry, dist_info: str) -> int:
+    # A manifest names every function of its libraries: OpenBLAS with an adapter over all of it has 30,000.
+    return _MAX_REQUIRED_TEXT if entry.name == f"{dist_info}/{MANIFEST}" else _MAX_TEXT
 
 
 def _check_sizes(entries: Sequence[Entry], dist_info: str) -> None:
