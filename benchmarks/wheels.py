@@ -190,6 +190,6 @@ def _tool(*words: str) -> tuple[str, ...]:
 
 
 def _deflate_seconds(before: Path, after: Path) -> float:
-    argv = [sys.executable, str(HERE / "deflate.py"), str(before), str(after)]
+    argv = [sys.executable, str(HERE / "deflating.py"), str(before), str(after)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, env=clean_environment())
     return float(done.stdout)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nativelib.pipeline.build import BuildRequest, BuildResult, build_library_wheel
     from nativelib.pipeline.consumer import RepairRequest
     from nativelib.pipeline.inspect import InspectRequest, WheelReport, inspect_wheels
+    from nativelib.pipeline.release import ReleaseReport, ReleaseRequest, check_release, sync_release
     from nativelib.pipeline.repair import RepairResult, apply_plan, plan_repair, repair_wheels
     from nativelib.pipeline.shim import ShimRequest, make_shim
     from nativelib.pipeline.verify import VerifyRequest, VerifyResult, verify_wheels
@@ -31,6 +32,8 @@ __all__ = [
     "BuildRequest",
     "BuildResult",
     "InspectRequest",
+    "ReleaseReport",
+    "ReleaseRequest",
     "RepairRequest",
     "RepairResult",
     "ShimRequest",
@@ -40,12 +43,14 @@ __all__ = [
     "__version__",
     "apply_plan",
     "build_library_wheel",
+    "check_release",
     "inspect_wheels",
     "make_shim",
     "plan_from_json",
     "plan_repair",
     "plan_to_json",
     "repair_wheels",
+    "sync_release",
     "verify_wheels",
 ]
 
@@ -54,6 +59,7 @@ _HOMES = {
     "nativelib.pipeline.build": ("BuildRequest", "BuildResult", "build_library_wheel"),
     "nativelib.pipeline.consumer": ("RepairRequest",),
     "nativelib.pipeline.inspect": ("InspectRequest", "WheelReport", "inspect_wheels"),
+    "nativelib.pipeline.release": ("ReleaseReport", "ReleaseRequest", "check_release", "sync_release"),
     "nativelib.pipeline.repair": ("RepairResult", "apply_plan", "plan_repair", "repair_wheels"),
     "nativelib.pipeline.shim": ("ShimRequest", "make_shim"),
     "nativelib.pipeline.verify": ("VerifyRequest", "VerifyResult", "verify_wheels"),

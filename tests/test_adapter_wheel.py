@@ -21,6 +21,7 @@ from tests.support.projects import built, nativelib, project, repaired
 from tests.support.toy import STRICT, TAG, installed, package
 from tests.support.venvs import run_python
 from tests.support.wheels import make_wheel, members
+from tests.test_json import check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,6 +152,7 @@ def test_the_plan_can_be_saved_and_read(both: Built, tmp_path: Path) -> None:
     adapt = next(action for action in document["actions"] if action["kind"] == "adapt")
     assert ["pre_dgemm_64_", "dgemm_"] in adapt["forwards"]
     assert plan_to_json(plan_from_json(document)) == document
+    check("plan", document)
 
 
 # --- consumers

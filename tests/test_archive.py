@@ -241,16 +241,18 @@ def test_the_bytes_depend_on_the_entries_alone(tmp_path: Path) -> None:
     program = (
         "import os, sys; os.umask(int(sys.argv[2], 8)); os.cpu_count = lambda: int(sys.argv[3])\n"
         "from pathlib import Path; from nativelib.write.archive import NewMember, epoch_date_time, write_wheel\n"
-        "content = b'some text, and more of it\\n' * 200_000\n"
+        "content = b'some text\\n' * 200_000 + Path(sys.argv[4]).read_bytes()[:3_500_000]\n"
         "entries = [NewMember(n, content, 0o755, epoch_date_time(os.environ)) for n in 'ab']\n"
         "print(write_wheel(Path(sys.argv[1]), entries, source=None).sha256)"
     )
+    found = subprocess.run([require("gcc"), "-print-prog-name=cc1"], check=True, capture_output=True, text=True)
+    machine_code = found.stdout.strip()
     digests = set()
     for number, (umask, zone, cores) in enumerate(
         [("022", "UTC", 1), ("077", "Pacific/Kiritimati", 2), ("0", "EST5", 7)]
     ):
         (tmp_path / str(number)).mkdir()
-        argv = [sys.executable, "-c", program, str(tmp_path / str(number) / "x.whl"), umask, str(cores)]
+        argv = [sys.executable, "-c", program, str(tmp_path / str(number) / "x.whl"), umask, str(cores), machine_code]
         root = str(Path(__file__).parent.parent)
         environment = {**os.environ, "TZ": zone, "PYTHONPATH": root, "SOURCE_DATE_EPOCH": "1700000000"}
         digests.add(subprocess.run(argv, check=True, capture_output=True, text=True, env=environment).stdout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _ROOT = Path(__file__).resolve().parent.parent
 _DOCUMENTS = (
     *("README.md", "docs/findings.md", "docs/reference.md", "docs/design.md", "docs/building.md", "docs/verify.md"),
-    "examples/openblas/README.md",
+    *("docs/release.md", "examples/openblas/README.md"),
 )
 _TEXT = {name: (_ROOT / name).read_text(encoding="utf-8") for name in _DOCUMENTS}
 _README, _FINDINGS, _REFERENCE = (_TEXT[name] for name in _DOCUMENTS[:3])
@@ -85,10 +86,14 @@ def first_column(text: str) -> list[str]:
     return quoted([row[0] for row in rows(text)])
 
 
-def subparsers() -> dict[str, argparse.ArgumentParser]:
-    """Return the parser of each command."""
-    action: Any = next(a for a in main_parser()._actions if getattr(a, "choices", None))
-    return dict(action.choices)
+def subparsers(parser: argparse.ArgumentParser | None = None) -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each command; of one that has parts, of each part, as ``metadata check``."""
+    actions = (parser or main_parser())._actions
+    choices: Any = next((action.choices for action in actions if action.nargs == "A..."), {})
+    found: dict[str, argparse.ArgumentParser] = {}
+    for name, choice in choices.items():
+        found |= {f"{name} {part}": below for part, below in subparsers(choice).items()} or {name: choice}
+    return found
 
 
 def test_every_code_has_a_row() -> None:
@@ -134,8 +139,9 @@ def test_every_option_is_documented(command: str) -> None:
 
 
 def test_every_command_is_documented() -> None:
-    assert set(re.findall(r"^### nativelib (\w+)$", _REFERENCE, re.MULTILINE)) == set(subparsers())
-    assert {text.split()[1] for text in first_column(section(_README, "## Commands"))} == set(subparsers())
+    assert set(re.findall(r"^### nativelib ([\w ]+)$", _REFERENCE, re.MULTILINE)) == set(subparsers())
+    commands = {name.split()[0] for name in subparsers()}
+    assert {text.split()[1] for text in first_column(section(_README, "## Commands"))} == commands
 
 
 @pytest.mark.parametrize("document", _DOCUMENTS)
@@ -165,6 +171,15 @@ def test_every_key_of_the_spec_is_documented() -> None:
     assert sorted(keys) == known.removeprefix("Known keys: ").rstrip(".").split(", ")
 
 
+def test_every_key_of_an_adapter_is_documented() -> None:
+    keys = {key.strip("` ") for cell in first_column(section(_REFERENCE, "### Adapters")) for key in cell.split(",")}
+    spec = {"project": {"name": "a", "version": "1"}, "tool": {"nativelib": {"adapter": [{"@": 1}]}}}
+    with pytest.raises(SpecError) as caught:
+        parse_spec(spec, where="pyproject.toml")
+    known = next(f.remedy for f in caught.value.findings if f.where == 'tool.nativelib.adapter[0]."@"')
+    assert sorted(keys) == known.removeprefix("Known keys: ").rstrip(".").split(", ")
+
+
 def test_every_key_of_the_manifest_is_documented() -> None:
     table = rows(section(_REFERENCE, "### The manifest"))
     assert {name for row in table for name in quoted([row[0]])} == set(_manifest().document())
@@ -179,9 +194,13 @@ def _manifest() -> Manifest:
 
 def test_every_key_of_the_json_is_documented() -> None:
     text = section(_REFERENCE, "## JSON")
-    head, of_repair, of_show, of_finding = re.split(
-        r"^(?:Each of the `wheels` of .*|A finding):$", text, flags=re.MULTILINE
+    head, of_repair, of_show, of_release, of_finding = re.split(
+        r"^(?:Each of the `(?:wheels|releases)` of .*|A finding):$", text, flags=re.MULTILINE
     )
+    released = _schema("metadata")["properties"]["releases"]["items"]["properties"]
+    assert set(first_column(of_release)) == set(released)
+    documented_file = next(row[1] for row in rows(of_release) if row[0] == "`files`")
+    assert set(released["files"]["items"]["properties"]) <= set(quoted([documented_file]))
     plan_only = {"receipt", "plan"}
     repaired = repair_text.to_json(nativelib.RepairResult(input=Path("a.whl")))
     assert set(first_column(of_repair)) == set(repaired) | plan_only
@@ -195,6 +214,10 @@ def test_every_key_of_the_json_is_documented() -> None:
     assert set(failure) | plan_only <= set(quoted([of_build]))
     receipt = next(row[1] for row in rows(of_repair) if row[0] == "`receipt`")
     assert set(quoted([receipt])) == {field.name for field in fields(Receipt)}
+
+
+def _schema(name: str) -> Any:
+    return json.loads((_ROOT / "nativelib" / "schemas" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def test_every_variable_is_documented() -> None:

@@ -79,6 +79,7 @@ def test_the_schemas_are_valid_and_complete() -> None:
         "finding.json",
         "lddtree.json",
         "manifest.json",
+        "metadata.json",
         "plan.json",
         "repair.json",
         "shim.json",

@@ -153,6 +153,11 @@ def test_build_tag_and_kept_version(vend: Path, toy: Toy, tmp_path: Path) -> Non
     kept = Path(str(only(unvendor(vend, toy.toy, tmp_path / "b", "--keep-version"))["output"]))
     assert kept.name == vend.name
     assert nativelib("repair", vend, "--build-tag", "nl").code == 2
+    shared = Path(str(only(unvendor(vend, toy.toy, tmp_path / "c", "--local-version", "Shared-1"))["output"]))
+    assert parse_wheel_filename(shared.name)[1] == Version("1.0+shared.1")
+    again = Path(str(only(unvendor(shared, toy.toy, tmp_path / "d", "--local-version", "shared.1"))["output"]))
+    assert again.read_bytes() == shared.read_bytes()
+    assert nativelib("repair", vend, "--local-version", "no!").code == 2
 
 
 def test_a_wheel_that_no_index_takes_keeps_its_version(vend: Path, toy: Toy, tmp_path: Path) -> None:

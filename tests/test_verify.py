@@ -111,7 +111,7 @@ def test_the_command_runs_in_an_empty_directory(sound: Said) -> None:
 
 def test_a_script_that_was_kept_runs_again(sound: Said) -> None:
     script = sound.keep / "scripts" / "split-second.py"
-    python = sound.keep / "split" / "environment" / "bin" / "python"
+    python = sound.keep / "split" / ".environment" / "bin" / "python"
     done = subprocess.run([python, "-I", script], capture_output=True, text=True, check=True, env={})
     last = json.loads(done.stdout.splitlines()[-1])
     mapped = [Path(path) for path in last["files"] if "libupper" in path]

@@ -26,6 +26,7 @@ COMMANDS = {
     "show": "audit wheels",
     "lddtree": "draw the tree of one ELF file",
     "shim": "print a hook for a source tree",
+    "metadata": "compare the metadata of a release's files, and make it the same",
     "verify": "install wheels, run them, and look at what is loaded",
 }
 """Each command, which is also the name of its module, and its line in the help."""

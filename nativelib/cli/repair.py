@@ -118,6 +118,7 @@ def request_of(args: argparse.Namespace, terminal: Terminal) -> RepairRequest:
         system_hints=dict(args.system_hint),
         ignore_isa=args.disable_isa_ext_check,
         build_tag=args.build_tag or "",
+        local_version=args.local_version or "",
         keep_version=args.keep_version,
         strict=args.strict,
         level=_level(args.zip_compression_level, env),

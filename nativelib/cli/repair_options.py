@@ -6,6 +6,8 @@ import argparse
 import re
 from pathlib import Path
 
+from packaging.version import InvalidVersion, Version
+
 from nativelib.cli.common import add_search_options, add_skip_option, include, key_value, level
 from nativelib.plan.requirement import MARKER
 
@@ -15,6 +17,15 @@ def build_tag(text: str) -> str:
     if not re.fullmatch(r"\d[\w.]*", text, re.ASCII):
         raise argparse.ArgumentTypeError(f"{text!r} is no build tag: it begins with a digit, as in 1nl")
     return text
+
+
+def local_version(text: str) -> str:
+    """Return the local version label *text* in its normal form (PEP 440)."""
+    try:
+        return str(Version(f"0+{text}").local)
+    except InvalidVersion:
+        message = f"{text!r} is no local version: letters and digits, in parts joined by dots, as in shared.1"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def add_provider_details(group: argparse._ArgumentGroup) -> None:
@@ -134,6 +145,12 @@ def add_tag_options(group: argparse._ArgumentGroup) -> None:
         type=build_tag,
         metavar="TAG",
         help="give an un-vendored published wheel this build tag, in place of a local version (+nl.1a2b3c4d)",
+    )
+    group.add_argument(
+        "--local-version",
+        type=local_version,
+        metavar="LABEL",
+        help="give it this local version, so that all wheels of a release have the same (2.4.6+LABEL)",
     )
     group.add_argument("--keep-version", action="store_true", help="let it keep its version and file name")
     group.add_argument("--strict", action="store_true", help="make warnings errors")

@@ -55,9 +55,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--find-links", action="append", default=[], metavar="DIR", help="take requirements from here, too, as pip does"
     )
     group.add_argument("--no-index", action="store_true", help="ask no index")
-    _add_check_options(parser.add_argument_group("what is tried"))
-    group = parser.add_argument_group("output")
     group.add_argument("--keep", type=Path, metavar="DIR", help="leave environments and scripts in this new directory")
+    _add_check_options(parser.add_argument_group("what is tried"))
     add_output_options(parser)
     parser.set_defaults(run=run)
 

@@ -38,6 +38,10 @@ class Metadata:
     """Values of ``Requires-Dist``, unfolded, in order."""
     dynamic: tuple[str, ...] = ()
     """Values of ``Dynamic`` (PEP 643), in order."""
+    extras: tuple[str, ...] = ()
+    """Values of ``Provides-Extra``, in order."""
+    requires_python: str = ""
+    """Value of ``Requires-Python``, or empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +109,8 @@ def _one(headers: Sequence[_Header], key: str, file: str, problems: list[Finding
     return ""
 
 
-def parse_metadata(text: str) -> Metadata:
-    """Return the fields of METADATA.
+def parse_metadata(text: str, file: str = "METADATA") -> Metadata:
+    """Return the fields of METADATA, or of the *file* of the same form that a source distribution has (PKG-INFO).
 
     Raises :class:`ReadError` (``BAD_METADATA``), with all problems at once, unless Metadata-Version, Name and Version
     are there exactly once (core metadata specification).
@@ -114,7 +118,7 @@ def parse_metadata(text: str) -> Metadata:
     headers, _ = _split(text)
     problems: list[Finding] = []
     metadata_version, name, version = (
-        _one(headers, key, "METADATA", problems) for key in ("Metadata-Version", "Name", "Version")
+        _one(headers, key, file, problems) for key in ("Metadata-Version", "Name", "Version")
     )
     if problems:
         raise ReadError(problems)
@@ -124,6 +128,8 @@ def parse_metadata(text: str) -> Metadata:
         metadata_version=metadata_version,
         requires=_values(headers, "Requires-Dist"),
         dynamic=_values(headers, "Dynamic"),
+        extras=_values(headers, "Provides-Extra"),
+        requires_python=next(iter(_values(headers, "Requires-Python")), ""),
     )
 
 
@@ -179,6 +185,14 @@ def edit_requires(text: str, *, remove: Collection[str], add: Sequence[str]) -> 
         for part in (headers[:place], headers[place:])
     ]
     return _insert(text, kept[0], [f"Requires-Dist: {value}" for value in new], kept[1], rest)
+
+
+def with_requires_version(text: str) -> str:
+    """Return METADATA *text* with a Metadata-Version that has ``Requires-Dist`` in today's form: 2.1 in place of 1.x.
+
+    Its requirements are those of PEP 508 since 2.1 (PEP 566). A later version stays as it is.
+    """
+    return _replace(text, "Metadata-Version", ("2.1",)) if parse_metadata(text).metadata_version[:2] == "1." else text
 
 
 def edit_version(text: str, version: str) -> str:

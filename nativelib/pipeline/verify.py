@@ -17,7 +17,8 @@ from nativelib.findings import Code, Severity
 from nativelib.pipeline.consumer import RepairRequest, WheelNeeds, read_needs, read_providers
 from nativelib.pipeline.verify_install import install_all
 from nativelib.pipeline.verify_programs import try_command, try_fork
-from nativelib.pipeline.verify_runs import Trial, make_subject
+from nativelib.pipeline.verify_runs import Trial
+from nativelib.pipeline.verify_subject import make_subject
 from nativelib.plan.answers import unused_providers, unused_skips
 from nativelib.plan.options import RepairOptions
 from nativelib.plan.verdicts import merged

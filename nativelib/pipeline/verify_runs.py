@@ -14,18 +14,9 @@ from typing import TYPE_CHECKING
 
 from nativelib.errors import NativelibError
 from nativelib.facts.elf import Libc
-from nativelib.facts.trial import Check, Expected, Mapped
-from nativelib.facts.wheel import Place, place_of
-from nativelib.plan.expected import (
-    imported_first,
-    is_runtime,
-    lent,
-    loaded_first,
-    modules,
-    openable,
-    packages,
-    without_ways_out,
-)
+from nativelib.facts.trial import Check, Mapped
+from nativelib.pipeline.verify_subject import Subject, expected_library, library_path, member_path
+from nativelib.plan.expected import imported_first, is_runtime, loaded_first
 from nativelib.plan.verdicts import Case, judge_run
 from nativelib.read.elf import read_elf_file
 from nativelib.trial.environment import clone, split, unlink_file
@@ -37,52 +28,15 @@ from nativelib.write.render import render
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nativelib.facts.elf import ElfEdit
     from nativelib.facts.progress import Report
-    from nativelib.facts.provider import ProvidedLibrary, Provider
+    from nativelib.facts.provider import Provider
     from nativelib.facts.trial import Run
-    from nativelib.pipeline.consumer import WheelNeeds
     from nativelib.plan.verdicts import Judgement
     from nativelib.trial.environment import Layout
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 _CLEAN = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """One wheel that is tried, and what is expected of it."""
-
-    name: str
-    read: WheelNeeds
-    packages: tuple[str, ...]
-    modules: Mapping[str, str]
-    """Extension module to member."""
-    files: tuple[str, ...]
-    """Members that must open."""
-    lent: tuple[tuple[Provider, ProvidedLibrary], ...]
-    edits: Mapping[str, ElfEdit]
-    """What removes the run paths that lead out of it."""
-
-    @property
-    def imports(self) -> tuple[str, ...]:
-        """Packages first, as a user imports them, then every extension module."""
-        return tuple(dict.fromkeys((*self.packages, *self.modules)))
-
-
-def make_subject(read: WheelNeeds, providers: Sequence[Provider], suffixes: Sequence[str]) -> Subject:
-    """Return what is to be tried of a wheel that was read, by an interpreter with these *suffixes*."""
-    wheel = read.wheel
-    return Subject(
-        name=wheel.name.normalized,
-        read=read,
-        packages=packages(wheel),
-        modules=modules(wheel, suffixes),
-        files=openable(wheel, read.architecture),
-        lent=lent(read.needs, providers),
-        edits=without_ways_out(wheel),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +121,7 @@ class Trial:
             wheel=alone.name if alone is not None else None,
             check=job.check,
             run=run,
-            expected=tuple(_expected(provider, library, job.layout) for provider, library in every.values()),
+            expected=tuple(expected_library(provider, library, job.layout) for provider, library in every.values()),
             mapped=mapped,
             members=members,
             own=frozenset(subject.name for subject in self.subjects),
@@ -216,13 +170,13 @@ class Trial:
         for subject in subjects:
             if check is Check.PROVIDER_FIRST:
                 needs = subject.read.needs
-                first += [_installed(layout, *item) for item in loaded_first(needs, self.providers)]
+                first += [library_path(layout, *item) for item in loaded_first(needs, self.providers)]
                 names = [*imported_first(needs, self.providers), *names]
             if check is Check.SYMBOLS:
                 # Without the extensions, and in the opposite order: a file that is served by what an earlier one has
                 # loaded is found out in one check or the other.
                 names = list(subject.packages)
-                files += [_place(layout, subject, member) for member in reversed(subject.files)]
+                files += [member_path(layout, subject, member) for member in reversed(subject.files)]
         probe = Probe(
             name="-".join([check, *(subjects[0].name,)[: len(subjects) == 1]]),
             load_first=tuple(first),
@@ -237,7 +191,7 @@ class Trial:
         bare = clone(self.plain, self.directory / "bare")
         for subject in subjects:
             for member, edit in subject.edits.items():
-                path = Path(_place(bare, subject, member))
+                path = Path(member_path(bare, subject, member))
                 if path.is_file():
                     unlink_file(path)
                     patch_file(path, edit, where=member)
@@ -253,6 +207,8 @@ class Trial:
         for subject in subjects:
             for _, library in subject.lent:
                 for name in {*library.names} - subject.read.policy:
+                    if "/" in name:  # a path, which is not searched for
+                        continue
                     content = build_anchor(library.facts.machine, soname=name, needed=(), run_path=())
                     (directory / name).write_bytes(content)
         return directory
@@ -286,23 +242,4 @@ def _steps(subject: Subject, job: Job) -> dict[str, str]:
     """Return the steps of *job* that are about files of *subject*, with the member of each."""
     if job.check is not Check.SYMBOLS:
         return dict(subject.modules)
-    return {_place(job.layout, subject, member): member for member in subject.files}
-
-
-def _place(layout: Layout, subject: Subject, member: str) -> str:
-    return layout.find(subject.name, place_of(member))
-
-
-def _installed(layout: Layout, provider: Provider, library: ProvidedLibrary) -> str:
-    return layout.find(provider.name, Place(library.scheme, library.file))
-
-
-def _expected(provider: Provider, library: ProvidedLibrary, layout: Layout) -> Expected:
-    base = library.facts.version_base
-    return Expected(
-        soname=library.soname,
-        names=frozenset((*library.names, *([base] if base else []))),
-        provider=provider.name,
-        path=_installed(layout, provider, library),
-        singleton=provider.manifest is not None and provider.manifest.singleton,
-    )
+    return {member_path(job.layout, subject, member): member for member in subject.files}

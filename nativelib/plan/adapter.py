@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from nativelib.facts.adapter import AskedAdapter
     from nativelib.facts.elf import Libc, Machine
-    from nativelib.facts.prefix import PrefixFacts
+    from nativelib.facts.prefix import PrefixFacts, PrefixLibrary
     from nativelib.facts.provider import ProvidedLibrary, Provider
     from nativelib.facts.spec import Spec
     from nativelib.findings import Finding
@@ -80,6 +80,16 @@ class AdapterGround:
     providers: Sequence[Provider]
     libc: Libc
 
+    def soname(self, original: str) -> str:
+        """Return the soname in the wheel of a library that is called *original*."""
+        keep = self.spec.soname is SonameRule.KEEP
+        return original if keep else unique_soname(original, self.spec.import_name)
+
+    @property
+    def own(self) -> dict[str, PrefixLibrary]:
+        """The libraries of the wheel by their sonames there."""
+        return {self.soname(library.soname): library for library in self.prefix.libraries}
+
 
 def plan_adapters(asked: Sequence[AskedAdapter], ground: AdapterGround) -> tuple[PlannedAdapter, ...]:
     """Return the adapters that are *asked* for. Raises PlanError with every reason at once."""
@@ -100,8 +110,7 @@ def _planned(asked: AskedAdapter, ground: AdapterGround, findings: list[Finding]
     findings += _shown_width(asked, names.forwards)
     if names.findings:
         return None
-    unique = ground.spec.soname is SonameRule.UNIQUE
-    soname = unique_soname(rule.soname, ground.spec.import_name) if unique else rule.soname
+    soname = ground.soname(rule.soname)
     outward = (f"$ORIGIN/../../{target.provider.import_name}/lib",) if target.provider is not None else ()
     facts = predicted_facts(
         target.facts.machine,
@@ -171,45 +180,49 @@ def _need(soname: str, target: Target) -> Need | None:
 
 def _target(asked: AskedAdapter, ground: AdapterGround, findings: list[Finding]) -> Target | None:
     """Return the library that the rule names: one of this wheel before one of another."""
-    wanted, spec = asked.rule.target, ground.spec
-    unique = spec.soname is SonameRule.UNIQUE
-    own = {
-        unique_soname(library.soname, spec.import_name) if unique else library.soname: library
-        for library in ground.prefix.libraries
-    }
-    found: Target | None = None
+    wanted = asked.rule.target
     offers = [(provider, library) for provider in ground.providers if (library := provider.find(wanted)) is not None]
-    mine = [soname for soname, library in own.items() if wanted in (soname, library.soname)]
-    if mine:
-        beside = tuple((soname, library.elf) for soname, library in own.items() if soname != mine[0])
-        width = spec.abi.get("blas-int")
-        found = Target(soname=mine[0], facts=own[mine[0]].elf, label=ground.label, blas_int=width, beside=beside)
-    elif len(offers) == 1:
-        provider, library = offers[0]
-        others = [(other.soname, other.facts) for other in provider.every if other.soname != library.soname]
-        found = Target(
-            soname=library.soname,
-            facts=library.facts,
-            label=provider.label,
-            blas_int=provider.manifest.abi.get("blas-int") if provider.manifest is not None else None,
-            beside=(*((soname, item.elf) for soname, item in own.items()), *others),
-            provider=provider,
-            library=library,
-        )
-    else:
+    found = _own_target(wanted, ground) or (_provided_target(*offers[0], ground) if len(offers) == 1 else None)
+    if found is None:
         known = [item.soname for item in ground.prefix.libraries]
         known += [library.original_soname for provider in ground.providers for library in provider.libraries]
         several = f" Several have it: {', '.join(provider.label for provider, _ in offers)}." if offers else ""
         message = f"{wanted!r} is no one library of this wheel or of its library wheels in provided-by.{several}"
-        findings.append(
-            error(Code.BAD_ADAPTER, f"{asked.key}.target", message, f"The libraries are {', '.join(known)}.")
-        )
-    if found is not None and found.facts.architecture not in ARCHITECTURES:
+        remedy = f"The libraries are {', '.join(known)}."
+        findings.append(error(Code.BAD_ADAPTER, f"{asked.key}.target", message, remedy))
+    elif found.facts.architecture not in ARCHITECTURES:
         message = f"No adapter can be made for {found.facts.architecture}, the machine of {wanted}."
         remedy = f"The known architectures are {', '.join(ARCHITECTURES)}."
         findings.append(error(Code.WRONG_ARCHITECTURE, asked.key, message, remedy))
         return None
     return found
+
+
+def _own_target(wanted: str, ground: AdapterGround) -> Target | None:
+    own = ground.own
+    soname = next((soname for soname, library in own.items() if wanted in (soname, library.soname)), None)
+    if soname is None:
+        return None
+    return Target(
+        soname=soname,
+        facts=own[soname].elf,
+        label=ground.label,
+        blas_int=ground.spec.abi.get("blas-int"),
+        beside=tuple((name, library.elf) for name, library in own.items() if name != soname),
+    )
+
+
+def _provided_target(provider: Provider, library: ProvidedLibrary, ground: AdapterGround) -> Target:
+    others = [(other.soname, other.facts) for other in provider.every if other.soname != library.soname]
+    return Target(
+        soname=library.soname,
+        facts=library.facts,
+        label=provider.label,
+        blas_int=provider.manifest.abi.get("blas-int") if provider.manifest is not None else None,
+        beside=(*((soname, item.elf) for soname, item in ground.own.items()), *others),
+        provider=provider,
+        library=library,
+    )
 
 
 def _name_findings(asked: AskedAdapter, target: Target, ground: AdapterGround) -> list[Finding]:

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-
 from nativelib.facts.metadata import edit_requires, edit_wheel_text, parse_metadata, parse_wheel_text
 from nativelib.findings import Code, Finding, note
 from nativelib.plan.hook import decode
 from nativelib.plan.needs import Answer
-from nativelib.plan.requirement import merge, requirement, specifier
+from nativelib.plan.requirement import merge, required_name, requirement, specifier
 from nativelib.plan.sbom import component, extend_sbom, without_grafts
 from nativelib.plan.values import Write
 from nativelib.plan.vendored import is_graft
@@ -53,8 +50,12 @@ class Requires:
 
 
 def earlier_note(wheel: WheelFacts) -> dict[str, list[Any]]:
-    """Return the lists that an earlier repair noted; what is not of the form that it writes is passed over."""
-    raw = wheel.texts.get(f"{wheel.dist_info}/{NOTE}")
+    """Return the lists that an earlier repair of *wheel* noted."""
+    return parse_note(wheel.texts.get(f"{wheel.dist_info}/{NOTE}"))
+
+
+def parse_note(raw: bytes | None) -> dict[str, list[Any]]:
+    """Return the lists of the note *raw* of a repair; what is not of the form that it writes is passed over."""
     try:
         found = json.loads(raw) if raw else {}
     except (ValueError, RecursionError):
@@ -74,14 +75,6 @@ def earlier_providers(wheel: WheelFacts) -> dict[str, str]:
     return {str(item["as"]): str(item["provider"]) for item in noted if {"as", "provider"} <= item.keys()}
 
 
-def _required(value: str) -> str:
-    """Return the normalised name of a requirement; of what is none, as a note may hold, nothing."""
-    try:
-        return canonicalize_name(Requirement(value).name)
-    except InvalidRequirement:
-        return ""
-
-
 def replaced_providers(given: RepairInput) -> frozenset[str]:
     """Return the providers of an earlier repair whose libraries others provide now, all of them that are needed."""
     earlier = earlier_providers(given.wheel)
@@ -99,7 +92,7 @@ def plan_requires(
     earlier = {value for value in earlier_note(wheel).get("requires", []) if isinstance(value, str)}
     values: list[str] = []
     replaced = replaced_providers(given)
-    remove = [value for value in sorted(earlier) if _required(value) in replaced]
+    remove = [value for value in sorted(earlier) if required_name(value) in replaced]
     add: list[str] = []
     for provider in given.providers:
         wanted = specifier(provider, used.get(provider.name, {}), pin=options.pin)

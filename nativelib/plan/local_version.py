@@ -36,8 +36,12 @@ def local_version(version: str, digest: str) -> str:
     """
     starts = range(len(digest) - _DIGITS + 1)
     digits = next(part for i in starts if not (part := digest[i : i + _DIGITS]).isdigit())
-    plain = _OURS.sub("", version)
-    return f"{plain}{'.' if '+' in plain else '+'}nl.{digits}"
+    return labelled(version, f"nl.{digits}")
+
+
+def published_version(version: str) -> str:
+    """Return *version* as it was before :func:`local_version`; any other version as it is."""
+    return _OURS.sub("", version)
 
 
 def is_published(name: WheelName) -> bool:
@@ -51,7 +55,17 @@ def unvendored_name(name: WheelName, version: str, digest: str, options: RepairO
         return name
     if options.build_tag:
         return replace(name, build=options.build_tag)
-    return replace(name, version=local_version(version, digest).replace("-", "_"))
+    label = options.local_version
+    new = labelled(version, label) if label else local_version(version, digest)
+    return replace(name, version=new.replace("-", "_"))
+
+
+def labelled(version: str, label: str) -> str:
+    """Return *version* with the local part *label*, behind one that it has already."""
+    plain = published_version(version)
+    if plain.endswith((f"+{label}", f".{label}")) and "+" in plain:
+        return plain
+    return f"{plain}{'.' if '+' in plain else '+'}{label}"
 
 
 def digest_of(what: Sequence[str], actions: Sequence[Action]) -> str:

@@ -70,6 +70,8 @@ class RepairOptions:
     """``--system-hint SONAME=TEXT``: what the hook says if the system lacks a library that is left to it."""
     build_tag: str = ""
     """``--build-tag``: a published wheel that is un-vendored gets it, in place of a local version."""
+    local_version: str = ""
+    """``--local-version``: it gets this one, which the other wheels of its release can have, too."""
     keep_version: bool = False
     """``--keep-version``: it gets neither."""
     strict: bool = False

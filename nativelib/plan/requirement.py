@@ -12,12 +12,12 @@ from packaging.version import InvalidVersion, Version
 
 from nativelib.errors import PlanError
 from nativelib.facts.elf import Libc
+from nativelib.facts.release import SYSTEMS
 from nativelib.findings import Code
+from nativelib.plan.markers import may_hold
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-
-    from packaging.markers import Marker
 
     from nativelib.facts.elf import Symbol
     from nativelib.facts.manifest import Manifest
@@ -28,8 +28,8 @@ MARKER = 'sys_platform == "linux"'
 
 _ANDROID_TOO = f'{MARKER} or sys_platform == "android"'
 
-_LINUX = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
-"""Environment markers that every installation of a wheel for Linux has (PEP 508)."""
+_LINUX = {**SYSTEMS["linux"], "extra": ""}
+"""Environment markers that an installation of a wheel for Linux has if no extra of it is asked for (PEP 508)."""
 
 PINS = ("auto", "exact", "minimum", "compatible")
 """Words that ``--pin`` understands; anything else is a specifier."""
@@ -153,6 +153,22 @@ def requirement(name: str, specifiers: SpecifierSet, marker: str = MARKER) -> st
         raise PlanError.of(Code.REQUIREMENT_CLASH, "--marker", text, remedy) from cause
 
 
+def parsed(value: str) -> Requirement | None:
+    """Return the requirement *value* with a normalised name, or ``None`` if it is none (PEP 508)."""
+    try:
+        found = Requirement(value)
+    except (InvalidRequirement, RecursionError):  # packaging descends into parentheses
+        return None
+    found.name = canonicalize_name(found.name)
+    return found
+
+
+def required_name(value: str) -> str:
+    """Return the normalised name of the distribution that *value* requires; of what is no requirement, nothing."""
+    found = parsed(value)
+    return found.name if found is not None else ""
+
+
 def merge(
     existing: Sequence[str], earlier: Collection[str], name: str, specifiers: SpecifierSet, marker: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -164,16 +180,13 @@ def merge(
     wanted = requirement(name, specifiers, marker)
     remove: list[str] = []
     for value in existing:
-        try:
-            present = Requirement(value)
-        except InvalidRequirement:
-            continue
-        if canonicalize_name(present.name) != canonicalize_name(name):
+        present = parsed(value)
+        if present is None or present.name != canonicalize_name(name):
             continue
         if value in earlier:
             if value != wanted:
                 remove.append(value)
-        elif _applies(present.marker) and contradictory(present.specifier, specifiers):
+        elif may_hold(present.marker, _LINUX) and contradictory(present.specifier, specifiers):
             raise PlanError.of(
                 Code.REQUIREMENT_CLASH,
                 "METADATA",
@@ -182,16 +195,6 @@ def merge(
             )
     add = () if wanted in existing else (wanted,)
     return tuple(remove), add
-
-
-def _applies(marker: Marker | None) -> bool:
-    """Return whether a requirement with *marker* may count where the wheel is installed: on Linux, without an extra."""
-    if marker is None:
-        return True
-    variables = set(re.findall(r"[a-z_]{2,}", re.sub(r"""(["']).*?\1""", "", str(marker)))) - {"and", "or", "not", "in"}
-    if variables <= set(_LINUX):
-        return marker.evaluate(dict(_LINUX))
-    return "extra" not in variables
 
 
 def contradictory(one: SpecifierSet, other: SpecifierSet) -> bool:

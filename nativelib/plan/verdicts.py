@@ -266,7 +266,7 @@ def _praise(case: Case) -> str:
 
 def _first_words(findings: Sequence[Finding]) -> str:
     first = findings[0].message.partition("\n")[0]
-    more = f" (and {len(findings) - 1} more findings)" if len(findings) > 1 else ""
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
     return (first if len(first) <= 200 else f"{first[:197]}...") + more
 
 

@@ -65,11 +65,11 @@ def python_paths(executable: str) -> tuple[str, ...]:
 
 
 def run_python(script: Path, *arguments: str) -> str:
-    """Return what *script* prints, run by this interpreter without the user's settings.
+    """Return what *script* prints, run by this interpreter without settings and packages.
 
     Raises :class:`ReadError` if it fails, crashes or takes too long.
     """
-    return _ask([sys.executable, "-I", str(script), *arguments], remedy="")
+    return _ask([sys.executable, "-I", "-S", str(script), *arguments], remedy="")
 
 
 def run_build_script(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from posixpath import normpath
 from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
@@ -38,7 +39,7 @@ def provider_files(provider: Provider, *, python: str | None = None) -> list[tup
     for entry in distribution.files or ():
         source = Path(str(distribution.locate_file(entry)))
         place = place_of(entry.as_posix()) if ".data/" in str(entry) else installed_place(site, entry.as_posix())
-        if place is not None and source.is_file():
+        if place is not None and not normpath(place.path).startswith("..") and source.is_file():
             found.append((source, place))
     return found
 

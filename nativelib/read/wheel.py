@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +13,7 @@ from nativelib.errors import ReadError
 from nativelib.facts.manifest import MANIFEST
 from nativelib.facts.metadata import parse_metadata, parse_wheel_text
 from nativelib.facts.progress import silent
-from nativelib.facts.record import parse_record, record_problems
+from nativelib.facts.record import ALGORITHMS, digest_of_hex, parse_record, record_problems
 from nativelib.facts.wheel import WheelFacts, companion_of, skipped_members
 from nativelib.findings import Code, Severity, error, listed, note, shortened
 from nativelib.read.archive import WheelArchive
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from nativelib.facts.wheel import WheelName
     from nativelib.facts.zipformat import Entry
     from nativelib.findings import Finding
-    from nativelib.read.contents import Content
 
 _MAX_TEXT: Final = 1 << 20
 _MAX_REQUIRED_TEXT: Final = 16 << 20
@@ -75,8 +75,8 @@ def read_wheel(
     if check_record:
         found = {entry.name: (by_name[entry.name].digest, entry.size) for entry in entries}
         _raise_for(record_problems(record, found, dist_info))
-    metadata = _required_text(by_name, f"{dist_info}/METADATA")
-    wheel = _required_text(by_name, f"{dist_info}/WHEEL")
+    texts = {name: content.text for name, content in by_name.items() if content.text is not None}
+    metadata, wheel = (_required_text(texts, f"{dist_info}/{file}") for file in ("METADATA", "WHEEL"))
     _check_metadata(metadata, wheel, name, dist_info)
     return WheelFacts(
         path=os.path.abspath(path),  # noqa: PTH100 - Path.resolve() would follow links, and the file name counts
@@ -89,14 +89,40 @@ def read_wheel(
         wheel=wheel,
         elf={entry.name: facts for entry in entries if (facts := by_name[entry.name].elf) is not None},
         texts={
-            entry.name: text
+            entry.name: texts[entry.name]
             for entry in entries
-            if (text := by_name[entry.name].text) is not None and entry.size <= _limit(entry, dist_info)
+            if entry.name in texts and entry.size <= _limit(entry, dist_info)
         },
         opened=tuple(opened for content in contents for opened in content.opened),
         skipped=skipped,
         findings=(*(finding for content in contents for finding in content.findings), *_skip_note(skipped, name)),
     )
+
+
+def read_dist_info(path: Path, wanted: Sequence[str] = ()) -> tuple[WheelName, dict[str, bytes]]:
+    """Return the name of the wheel *path*, and METADATA and WHEEL and those of the files *wanted* that stand by them.
+
+    Nothing else is unpacked: the wheel may be for any system. What is read must be as RECORD says. Raises
+    :class:`ReadError` as :func:`read_wheel` does.
+    """
+    with WheelArchive(path) as archive:
+        dist_info = _find_dist_info(archive.entries, archive.name, str(path))
+        _check_sizes(archive.entries, dist_info)
+        record = _read_record(archive, dist_info)
+        entries = [archive.entry(f"{dist_info}/{name}") for name in dict.fromkeys(("METADATA", "WHEEL", *wanted))]
+        texts = {entry.name: archive.read(entry) for entry in entries if entry is not None}
+        name = archive.name
+    algorithms = {line.path: line.algorithm for line in record if line.algorithm in ALGORITHMS}
+    found = {member: (_digest(text, algorithms.get(member, "sha256")), len(text)) for member, text in texts.items()}
+    _raise_for(record_problems([line for line in record if line.path in found], found, dist_info))
+    metadata, wheel = (_required_text(texts, f"{dist_info}/{file}") for file in ("METADATA", "WHEEL"))
+    _check_metadata(metadata, wheel, name, dist_info)
+    return name, {member.rpartition("/")[2]: text for member, text in texts.items()}
+
+
+def _digest(data: bytes, algorithm: str) -> str:
+    """Return the digest of *data* in RECORD's form."""
+    return digest_of_hex(hashlib.new(algorithm, data).hexdigest(), algorithm)
 
 
 def _skip_note(skipped: Sequence[str], name: WheelName) -> Iterator[Finding]:
@@ -122,13 +148,13 @@ def _find_dist_info(entries: Sequence[Entry], name: WheelName, where: str) -> st
     if len(found) > 1:
         raise ReadError.of(Code.BAD_RECORD, where, f"It has several .dist-info directories: {', '.join(found)}.")
     distribution, _, version = found[0].removesuffix(".dist-info").rpartition("-")
-    if canonicalize_name(distribution) != name.normalized or not _same_version(version, name.version):
+    if canonicalize_name(distribution) != name.normalized or not same_version(version, name.version):
         message = f"Its directory {found[0]} does not fit the file name, {name.distribution} {name.version}."
         raise ReadError.of(Code.BAD_RECORD, where, message, "Give the file its original name.")
     return found[0]
 
 
-def _same_version(one: str, other: str) -> bool:
+def same_version(one: str, other: str) -> bool:
     """Return whether two versions are the same (PEP 440); what is no version is compared as text."""
     try:
         return Version(one) == Version(other)
@@ -181,12 +207,11 @@ def _decode(data: bytes, where: str, code: Code) -> str:
         raise ReadError.of(code, where, f"It is not UTF-8: {failure.reason} at byte {failure.start}.") from None
 
 
-def _required_text(contents: Mapping[str, Content], name: str) -> str:
+def _required_text(texts: Mapping[str, bytes], name: str) -> str:
     """Return the text of a member that every wheel has."""
-    content = contents.get(name)
-    if content is None or content.text is None:
+    if name not in texts:
         raise ReadError.of(Code.BAD_METADATA, name, "It is missing.")
-    return _decode(content.text, name, Code.BAD_METADATA)
+    return _decode(texts[name], name, Code.BAD_METADATA)
 
 
 def _check_metadata(metadata: str, wheel: str, name: WheelName, dist_info: str) -> None:
@@ -201,7 +226,7 @@ def _check_metadata(metadata: str, wheel: str, name: WheelName, dist_info: str) 
     except ReadError as failure:
         problems.extend(failure.findings)
     else:
-        if canonicalize_name(fields.name) != name.normalized or not _same_version(fields.version, name.version):
+        if canonicalize_name(fields.name) != name.normalized or not same_version(fields.version, name.version):
             message = (
                 f"It says {fields.name} {fields.version}, but the file name says {name.distribution} {name.version}."
             )

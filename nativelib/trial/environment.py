@@ -167,7 +167,7 @@ def clone(layout: Layout, target: Path) -> Layout:
 def split(layout: Layout, target: Path, python: str, environ: Mapping[str, str]) -> Layout:
     """Return the same distributions, each below a prefix of its own, found through a ``.pth`` file."""
     target.mkdir()
-    made = make_environment(target / "environment", python, environ)
+    made = make_environment(target / ".environment", python, environ)  # no distribution is called so
     prefixes: dict[str, Path] = {}
     owners: dict[str, str] = {}
     for name, item in installed(layout).items():

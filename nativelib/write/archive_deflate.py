@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from nativelib.errors import WriteError
 from nativelib.facts import zipformat as z
 from nativelib.findings import Code, error
+from nativelib.write.archive_join import deflate_piece
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from nativelib.facts.wheel import Member
 
 _MAX_THREADS: Final = 16
-_WINDOW: Final = 32 << 10
-"""How far back deflate looks (RFC 1951); a block gets the end of the one before as its dictionary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class Begin:
 class Block:
     """The next part of its deflate stream, as soon as it is ready."""
 
-    data: Future[bytes]
+    data: Future[bytes | bytearray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +94,14 @@ Step: TypeAlias = RawCopy | Begin | Block | End
 def deflater(level: int) -> Iterator[Callable[[Iterable[Entry]], Iterator[Step]]]:
     """Give a function that turns entries into the steps of writing them, while threads deflate what comes next.
 
-    A long content is cut into blocks that are deflated apart, each with the end of the one before as dictionary, and
-    joined to one stream: the result depends on the content and the *level* alone, not on the number of threads.
+    A long content is cut into pieces that are deflated apart and joined to one stream: the result depends on the
+    content and the *level*, not on the number of threads.
     """
     threads = min(os.cpu_count() or 1, _MAX_THREADS)
     executor = ThreadPoolExecutor(threads)
 
-    def submit(data: memoryview, dictionary: bytes, *, final: bool) -> Future[bytes]:
-        return executor.submit(_deflate, data, dictionary, level, final=final)
+    def submit(data: memoryview, *, final: bool) -> Future[bytes | bytearray]:
+        return executor.submit(deflate_piece, data, level, final=final)
 
     def ahead(entries: Iterable[Entry]) -> Iterator[Step]:
         queue: deque[Step] = deque()
@@ -121,7 +120,7 @@ def deflater(level: int) -> Iterator[Callable[[Iterable[Entry]], Iterator[Step]]
         executor.shutdown(cancel_futures=True)
 
 
-def _steps(entries: Iterable[Entry], submit: Callable[..., Future[bytes]]) -> Iterator[Step]:
+def _steps(entries: Iterable[Entry], submit: Callable[..., Future[bytes | bytearray]]) -> Iterator[Step]:
     for entry in entries:
         if isinstance(entry, RawCopy):
             yield entry
@@ -130,23 +129,13 @@ def _steps(entries: Iterable[Entry], submit: Callable[..., Future[bytes]]) -> It
             entry = entry.made.result()
         begun = Begin(entry, content_size(entry))
         yield begun
-        sha256, crc, done, dictionary = hashlib.sha256(), 0, 0, b""
+        sha256, crc, done = hashlib.sha256(), 0, 0
         for piece in content_pieces(entry, begun.size):
             done += len(piece)
-            yield Block(submit(piece, dictionary, final=done == begun.size))
+            yield Block(submit(piece, final=done == begun.size))
             sha256.update(piece)
             crc = zlib.crc32(piece, crc)
-            dictionary = bytes(piece[-_WINDOW:])
         yield End(entry, begun.size, crc, sha256.hexdigest())
-
-
-def _deflate(data: memoryview, dictionary: bytes, level: int, *, final: bool) -> bytes:
-    """Return one block of a deflate stream, ended at a byte boundary unless it is the *final* one."""
-    if dictionary:
-        engine = zlib.compressobj(level, zlib.DEFLATED, z.RAW_DEFLATE, zdict=dictionary)
-    else:
-        engine = zlib.compressobj(level, zlib.DEFLATED, z.RAW_DEFLATE)
-    return engine.compress(data) + engine.flush(zlib.Z_FINISH if final else zlib.Z_SYNC_FLUSH)
 
 
 def content_size(entry: NewMember) -> int:
