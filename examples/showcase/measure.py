@@ -85,7 +85,7 @@ SUITES = (
         title="scikit-learn: k-means, HistGB, PCA, neighbours, parallel",
         needs="sklearn",
         words=_SKLEARN,
-        quick=(f"{_HIST}.tests.test_gradient_boosting", "sklearn.decomposition.tests.test_pca"),
+        quick=(f"{_HIST}.tests.test_predictor", f"{_HIST}.tests.test_histogram", "sklearn.decomposition.tests.test_pca"),
     ),
 )
 
