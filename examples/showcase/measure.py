@@ -85,8 +85,11 @@ SUITES = (
         title="scikit-learn: k-means, HistGB, PCA, neighbours, parallel",
         needs="sklearn",
         words=_SKLEARN,
-        quick=tuple(f"{_HIST}.tests.test_{name}" for name in ("predictor", "histogram"))
-        + ("sklearn.decomposition.tests.test_pca",),
+        quick=(
+            f"{_HIST}.tests.test_predictor",
+            f"{_HIST}.tests.test_histogram",
+            "sklearn.decomposition.tests.test_pca",
+        ),
     ),
 )
 
