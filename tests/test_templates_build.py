@@ -259,7 +259,7 @@ def fill(template: str, text: str) -> str:
         values |= {"cmake_name": text, "libraries": [{"stem": text, "soname": text}], "file": text}
     values |= {"cmake_name": text, "begin": HOOK_BEGIN, "end": HOOK_END, "strict": True, "hints": [[text, text]]}
     values |= {"stem": text, "hidden": "_a_nl.a", "package": True, "directory": text, "file": text}
-    values |= {"modules": [text], "code": text, "method": text, "timeout": 1.0, "load_first": [text], "files": [text]}
+    values |= {"modules": [text], "code": text, "method": text, "timeout": 1, "load_first": [text], "files": [text]}
     foreign = provider("foreign", files=[{"soname": text, "path": text}])
     values["providers"] = [
         {**one, "name": text, "requirement": text, "sonames": [text]}
