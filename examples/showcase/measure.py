@@ -85,7 +85,7 @@ SUITES = (
         title="scikit-learn",
         needs="sklearn",
         words=_SKLEARN,
-        quick=(f"{_HIST}.tests.test_predictor", f"{_HIST}.tests.test_histogram", "sklearn.utils.tests.test_extmath"),
+        quick=(f"{_HIST}.tests.test_predictor", f"{_HIST}.tests.test_histogram", "sklearn.utils.tests.test_parallel"),
     ),
 )
 
