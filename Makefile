@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lint test test-long conformance fuzz demo demo-check showcase bench policy-check clean
+.PHONY: help venv lint test test-long conformance fuzz demo demo-check showcase libraries bench policy-check clean
 
 help:  ## this list
 	@echo "make targets of nativelib:"
@@ -54,6 +54,9 @@ demo-check:
 
 showcase: $(STAMP)  ## published wheels, untouched and on one OpenMP runtime: about 45 minutes [QUICK=1] [TORCH=WHEEL] [WRITE=1]
 	@$(BIN)/python examples/showcase/showcase.py $(if $(QUICK),--quick) $(if $(TORCH),--torch "$(TORCH)") $(if $(WRITE),--write)
+
+libraries: $(STAMP)  ## OpenMP and OpenBLAS as library wheels for published wheels, in build/showcase/libraries
+	@$(BIN)/python examples/showcase/showcase.py --libraries
 
 policy-check: $(STAMP)  ## compare the policy data with the newest auditwheel
 	$(BIN)/python tools/policy_data.py --check --newest

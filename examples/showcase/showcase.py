@@ -44,6 +44,11 @@ def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     started = time.perf_counter()
     try:
+        if options.libraries:
+            runner, cache = _workplace(options)
+            for wheel in stacks.library_wheels(runner, cache, options.runtime):
+                say(str(wheel))
+            return 0
         results = _run(options)
         wrong = report.shortcomings(results)
         say(f"\n{report.render(results)}\n")
@@ -73,6 +78,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--seconds", type=float, default=1.0, help="seconds for a workload in a round (1; 0.5 if quick)"
     )
+    parser.add_argument("--libraries", action="store_true", help="build the library wheels, and do nothing else")
     parser.add_argument("--only", choices=STEPS, action="append", help="of what follows the repair, do this alone")
     parser.add_argument("--keep", action="store_true", help="take wheels and environments of the last run, if they fit")
     parser.add_argument("--work", type=_absolute, default=TOP / "build" / "showcase", help="where to work")
@@ -84,7 +90,8 @@ def _absolute(text: str) -> Path:
     return Path(text).absolute()
 
 
-def _run(options: argparse.Namespace) -> dict[str, Any]:
+def _workplace(options: argparse.Namespace) -> tuple[Runner, Path]:
+    """Return what runs commands in the working directory, and the directory for downloads."""
     if shutil.which("gcc") is None:
         raise DemoError("gcc is missing. On Debian and Ubuntu: sudo apt-get install gcc libc6-dev")
     work: Path = options.work
@@ -95,6 +102,12 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     cache = Path(os.environ.get("NATIVELIB_CACHE") or work / "cache").absolute()
     runner = Runner(directory=work, log=work / "commands.txt")
     runner.log.write_text(f"# What the showcase ran, in {work}\n", encoding="utf-8")
+    return runner, cache
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    runner, cache = _workplace(options)
+    work = runner.directory
     results, both = _stacks(runner, cache, options)
     parts = [name for name in ("numpy", "scipy", "sklearn", "xgboost", "lightgbm", "torch") if name in results["parts"]]
     wanted = options.only or STEPS
