@@ -82,14 +82,10 @@ SUITES = (
     Suite(title="numpy._core multiarray", needs="numpy", words=("numpy._core.tests.test_multiarray",)),
     Suite(title="scipy.linalg", needs="scipy", words=("scipy.linalg",)),
     Suite(
-        title="scikit-learn: k-means, HistGB, PCA, neighbours, parallel",
+        title="scikit-learn",
         needs="sklearn",
         words=_SKLEARN,
-        quick=(
-            f"{_HIST}.tests.test_predictor",
-            f"{_HIST}.tests.test_histogram",
-            "sklearn.decomposition.tests.test_pca",
-        ),
+        quick=(f"{_HIST}.tests.test_predictor", f"{_HIST}.tests.test_histogram", "sklearn.utils.tests.test_parallel"),
     ),
 )
 
