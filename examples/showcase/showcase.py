@@ -74,7 +74,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--torch", type=_absolute, metavar="WHEEL", help="take this wheel of PyTorch")
     parser.add_argument("--no-torch", action="store_true", help="leave PyTorch out")
     parser.add_argument("--runtime", choices=tuple(stacks.RUNTIMES), default="llvm", help="the OpenMP runtime (llvm)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of the measurements (5; 2 if quick)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of the measurements (5; 1 if quick)")
     parser.add_argument(
         "--seconds", type=float, default=1.0, help="seconds for a workload in a round (1; 0.5 if quick)"
     )
@@ -111,7 +111,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     results, both = _stacks(runner, cache, options)
     parts = [name for name in ("numpy", "scipy", "sklearn", "xgboost", "lightgbm", "torch") if name in results["parts"]]
     wanted = options.only or STEPS
-    rounds, seconds = (2, 0.5) if options.quick else (options.rounds, options.seconds)
+    rounds, seconds = (1, 0.5) if options.quick else (options.rounds, options.seconds)
     say("[4/7] what a process looks like")
     results["process"] = measure.look(both, parts, rounds) if "look" in wanted else {}
     say("[5/7] workloads, in turns")
