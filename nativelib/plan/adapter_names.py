@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nativelib.findings import Code, error
+from nativelib.plan.graft import plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from nativelib.facts.wheel import WheelFacts
     from nativelib.findings import Finding
 
-_HASH = re.compile(r"-[0-9a-f]{8}(?=\.)")
 # Linkers export these from every library, some only if asked.
 _LINKER = frozenset({"_init", "_fini", "__bss_start", "_edata", "_end"})
 
@@ -135,7 +134,7 @@ def _name(member: str, facts: ElfFacts) -> str:
 def _is_copy(member: str, facts: ElfFacts, soname: str) -> bool:
     """Return whether *member* is the library *soname*, perhaps with the hash in its name that a graft gives it."""
     name = _name(member, facts)
-    return facts.dynamic and soname in (name, _HASH.sub("", name, count=1), facts.version_base)
+    return facts.dynamic and soname in (name, plain_name(name), facts.version_base)
 
 
 def _has_affixes(name: str, rule: AdapterRule) -> bool:

@@ -9,10 +9,10 @@ from nativelib.facts.elf import ElfEdit
 from nativelib.facts.provider import ProviderKind
 from nativelib.facts.wheel import Scheme, companion_of, place_of
 from nativelib.plan.foreign import chain, closure
-from nativelib.plan.graft import plain_name
+from nativelib.plan.graft import depend_first, plain_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from nativelib.facts.elf import ElfFacts
     from nativelib.facts.provider import ProvidedLibrary, Provider
@@ -108,7 +108,7 @@ def loaded_first(needs: Sequence[Need], offered: Sequence[Provider]) -> Iterator
     for link in chain(needs, offered):
         if link.provider.kind is ProviderKind.FOREIGN:
             found = {library.soname: library for library in closure(link.provider, link.sonames)}
-            for soname in _by_need(found):
+            for soname in depend_first([(soname, found[soname].facts) for soname in sorted(found)]):
                 yield link.provider, found[soname]
 
 
@@ -116,21 +116,6 @@ def imported_first(needs: Sequence[Need], offered: Sequence[Provider]) -> tuple[
     """Return the packages of the other providers that *needs* lead to."""
     kinds = {ProviderKind.OWN, ProviderKind.IMPORT}
     return tuple(link.provider.import_name for link in chain(needs, offered) if link.provider.kind in kinds)
-
-
-def _by_need(libraries: Mapping[str, ProvidedLibrary]) -> tuple[str, ...]:
-    """Return the sonames, each after those that it needs."""
-    out: dict[str, None] = {}
-
-    def visit(soname: str, path: frozenset[str]) -> None:
-        if soname in libraries and soname not in out and soname not in path:
-            for needed in libraries[soname].facts.needed:
-                visit(needed, path | {soname})
-            out[soname] = None
-
-    for soname in sorted(libraries):
-        visit(soname, frozenset())
-    return tuple(out)
 
 
 def without_ways_out(wheel: WheelFacts) -> dict[str, ElfEdit]:
