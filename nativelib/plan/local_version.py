@@ -76,6 +76,8 @@ def digest_of(what: Sequence[str], actions: Sequence[Action]) -> str:
 
 def with_version(actions: Sequence[Action], wheel: WheelFacts, version: str) -> tuple[str, tuple[Action, ...]]:
     """Return the ``.dist-info`` directory of *version*, and *actions* with all that moves there and into ``.data``."""
+    if version == wheel.name.version:
+        return wheel.dist_info, tuple(actions)
     name = wheel.dist_info.removesuffix(".dist-info").rpartition("-")[0]
     dist_info = f"{name}-{version}.dist-info"
     moves = {wheel.dist_info: dist_info, wheel.data_dir: f"{name}-{version}.data"}
@@ -87,8 +89,6 @@ def with_version(actions: Sequence[Action], wheel: WheelFacts, version: str) -> 
     out: list[Action] = []
     settled: set[str] = set()
     metadata = f"{wheel.dist_info}/METADATA"
-    if version == wheel.name.version:
-        return wheel.dist_info, tuple(actions)
     if not any(action.member == metadata for action in actions):
         actions = (*actions, Write(member=metadata, text=wheel.metadata))
     for action in actions:
